@@ -1,0 +1,243 @@
+"""The configuration of a valuation: every setting, its type, its limits and its meaning.
+
+A configuration comes from a preset (``shapley_core/presets/*.yaml``) and overrides with dotted keys
+(``finetuning.steps=50``), is validated as a whole before anything expensive starts, and travels through the
+pipeline as ``config.yaml``, which is enough to run the valuation again.
+"""
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from shapley_core.errors import UserError, did_you_mean
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are errors, values never change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(Section):
+    """Where the training images and their contributors come from, and how an image is brought in."""
+
+    source: Literal["digits", "image_folder", "manifest"] = "digits"
+    path: str = Field("", description="folder (one sub-folder per contributor), .csv/.parquet file, or s3:// address")
+    resolution: int = Field(ge=4, le=2048, description="pixels per side; images are resized to it")
+    mode: Literal["L", "RGB"] = Field(description="Pillow mode of the training images: L (grey) or RGB")
+    skip_bad_images: bool = Field(False, description="count and skip unreadable images instead of stopping")
+
+    @model_validator(mode="after")
+    def _path_where_needed(self) -> "DataConfig":
+        if self.source != "digits" and not self.path:
+            raise ValueError(f"source '{self.source}' needs data.path, a folder, file or s3:// address")
+        return self
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image: 1 for grey, 3 for RGB."""
+        return {"L": 1, "RGB": 3}[self.mode]
+
+
+class ModelConfig(Section):
+    """The UNet (diffusers ``UNet2DModel``); sample size and channels come from the data."""
+
+    family: Literal["ddpm"] = "ddpm"
+    block_out_channels: tuple[int, ...] = Field(min_length=1)
+    down_block_types: tuple[str, ...]
+    up_block_types: tuple[str, ...]
+    layers_per_block: int = Field(2, ge=1)
+    norm_num_groups: int = Field(32, ge=1)
+    add_attention: bool = Field(True, description="self-attention in the middle block")
+    attention_head_dim: int | None = Field(8, description="channels per attention head; null: one head")
+
+    @model_validator(mode="after")
+    def _blocks_agree(self) -> "ModelConfig":
+        n = len(self.block_out_channels)
+        if len(self.down_block_types) != n or len(self.up_block_types) != n:
+            raise ValueError(f"block_out_channels names {n} blocks: down_block_types and up_block_types must too")
+        odd = [c for c in self.block_out_channels if c % self.norm_num_groups]
+        if odd:
+            raise ValueError(f"norm_num_groups {self.norm_num_groups} must divide every block width; it does not divide {odd}")
+        return self
+
+
+class NoiseScheduleConfig(Section):
+    """The forward process q(x_t | x_0) (paper §2.1)."""
+
+    num_train_timesteps: int = Field(1000, ge=2)
+    beta_start: float = Field(1e-4, gt=0, lt=1)
+    beta_end: float = Field(0.02, gt=0, lt=1)
+    beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "linear"
+
+
+class TrainingConfig(Section):
+    """One run of the diffusion loss (paper eq. 1) over some images: full, pruned or a coalition's."""
+
+    steps: int = Field(ge=1)
+    batch_size: int = Field(64, ge=2)
+    learning_rate: float = Field(1e-4, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    ema_decay: float = Field(0.9999, ge=0, lt=1, description="upper limit of the EMA decay; sampling uses the EMA weights")
+    gradient_clip: float = Field(1.0, gt=0, description="largest norm of a step's gradient")
+    random_flip: bool = Field(False, description="flip half of the images left to right")
+
+
+class PruningConfig(Section):
+    """Structural magnitude pruning of the trained UNet (paper §3.2), and the fine-tuning on everybody after it."""
+
+    ratio: float = Field(0.3, ge=0, lt=1, description="share of the channels to remove")
+    finetuning: TrainingConfig
+
+
+class GenerationConfig(Section):
+    """Sampling with DDIM (arXiv 2010.02502); initial noise is seeded per image index."""
+
+    n_images: int = Field(ge=2)
+    n_steps: int = Field(100, ge=1, description="DDIM steps")
+    eta: float = Field(0.0, ge=0, le=1, description="0: deterministic DDIM; 1: DDPM's variance")
+    batch_size: int = Field(256, ge=1, description="images per forward pass; does not change the images")
+
+
+class PropertyConfig(Section):
+    """The global model property F that is shared out among the contributors."""
+
+    name: str = "inception_score"
+    classifier_steps: int = Field(600, ge=1, description="training steps of the Inception Score's classifier")
+    percentile: float = Field(90.0, ge=0, le=100, description="percentile over images (colourfulness)")
+
+
+class GameConfig(Section):
+    """Which coalitions are measured and how the values are solved for."""
+
+    design: str = "paired"
+    n_coalitions: int = Field(ge=1, description="distinct coalitions to measure besides null and full")
+    estimator: str = "kernel_shap"
+    confidence: float = Field(0.95, gt=0, lt=1, description="coverage of the intervals")
+    n_bootstrap: int = Field(1000, ge=100)
+    min_measured: float = Field(0.9, gt=0, le=1, description="share of the coalitions that must have been measured")
+
+
+class RunConfig(Section):
+    """How the work is spread over processes; nothing here changes a value."""
+
+    shard_size: int = Field(16, ge=1, description="coalitions per loop iteration; grows so that there are at most 64")
+    threads: int = Field(0, ge=0, description="CPU threads of train and prune; 0: all cores")
+    loop_threads: int = Field(1, ge=0, description="CPU threads of each loop task; 0: all cores")
+    checkpoint_every: int = Field(1000, ge=1, description="training steps between checkpoints in the store")
+    experiment: str = Field("valuation", min_length=1, description="MLflow experiment")
+
+
+class ValuationConfig(Section):
+    """Everything that defines a valuation."""
+
+    preset: str
+    description: str = ""
+    seed: int = Field(0, ge=0, lt=2**63)
+    data: DataConfig
+    model: ModelConfig
+    noise_schedule: NoiseScheduleConfig = NoiseScheduleConfig()
+    training: TrainingConfig
+    pruning: PruningConfig
+    finetuning: TrainingConfig
+    generation: GenerationConfig
+    property: PropertyConfig = PropertyConfig()
+    game: GameConfig
+    run: RunConfig = RunConfig()
+
+    @model_validator(mode="after")
+    def _resolution_halves(self) -> "ValuationConfig":
+        factor = 2 ** (len(self.model.block_out_channels) - 1)
+        if self.data.resolution % factor:
+            raise ValueError(
+                f"data.resolution {self.data.resolution} must be a multiple of {factor}: "
+                f"the UNet halves the image {len(self.model.block_out_channels) - 1} times"
+            )
+        return self
+
+    @classmethod
+    def load(cls, path: Path) -> "ValuationConfig":
+        """Read a ``config.yaml`` written by :meth:`save`."""
+        return _validated(yaml.safe_load(path.read_text()))
+
+    def save(self, path: Path) -> None:
+        """Write the whole configuration as YAML."""
+        path.write_text(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+def preset_names() -> list[str]:
+    """The presets that come with the project."""
+    return sorted(p.name.removesuffix(".yaml") for p in resources.files("shapley_core.presets").iterdir() if p.name.endswith(".yaml"))
+
+
+def resolve(preset: str, overrides: Mapping[str, Any] | None = None) -> ValuationConfig:
+    """The configuration of ``preset`` with ``overrides`` laid over it.
+
+    Args:
+        preset: a name from :func:`preset_names`, or the path of a ``config.yaml``.
+        overrides: dotted keys (``"finetuning.steps"``) to values; strings are read as YAML.
+
+    Raises:
+        UserError: unknown preset or key (with the nearest name), or a value out of its limits.
+    """
+    tree = _read_preset(preset)
+    for key, value in (overrides or {}).items():
+        _override(tree, key, yaml.safe_load(value) if isinstance(value, str) else value)
+    return _validated(tree)
+
+
+def _read_preset(preset: str) -> dict[str, Any]:
+    if preset.endswith((".yaml", ".yml")):
+        path = Path(preset)
+        if not path.is_file():
+            raise UserError(f"there is no configuration file {preset}")
+        text = path.read_text()
+    elif preset in preset_names():
+        text = (resources.files("shapley_core.presets") / f"{preset}.yaml").read_text()
+    else:
+        raise UserError(f"there is no preset '{preset}'; {did_you_mean(preset, preset_names())}")
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{preset} is not YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise UserError(f"{preset} must hold a mapping of settings")
+    return {"preset": preset, **tree}
+
+
+def _override(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key, after checking every part of it against the sections' fields."""
+    known = setting_keys()
+    if key not in known:
+        raise UserError(f"there is no setting '{key}'; {did_you_mean(key, known)}")
+    *parents, leaf = key.split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+    tree[leaf] = value
+
+
+def setting_keys(section: type[Section] | None = None, prefix: str = "") -> list[str]:
+    """Every setting as a dotted key, in the order of the configuration."""
+    keys: list[str] = []
+    for name, field in (section or ValuationConfig).model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            keys += setting_keys(field.annotation, f"{prefix}{name}.")
+        else:
+            keys.append(f"{prefix}{name}")
+    return keys
+
+
+def _validated(tree: Any) -> ValuationConfig:
+    try:
+        return ValuationConfig.model_validate(tree)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(str(part) for part in e['loc']) or 'configuration'}: {e['msg'].removeprefix('Value error, ')}"
+            + (f" (got {e['input']!r})" if not isinstance(e["input"], dict) else "")
+            for e in error.errors()
+        ]
+        raise UserError("the configuration is not valid: " + "; ".join(problems)) from error

@@ -1,0 +1,137 @@
+"""The plan of a valuation: every coalition to be measured, with its key, seed, weight and shard."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shapley_core.errors import UserError
+from shapley_core.games.coalition import coalition_key
+from shapley_core.games.designs import draw_design
+from shapley_core.seeds import derive_seed
+
+#: Largest number of shards, and so of loop iterations in the pipeline, whatever the number of coalitions.
+MAX_SHARDS = 64
+
+PLAN_SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("members", pa.list_(pa.int32()), nullable=False),
+        pa.field("size", pa.int64(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("weight", pa.float64(), nullable=False),
+        pa.field("pair", pa.int64(), nullable=False),
+        pa.field("shard", pa.int64(), nullable=False),
+        pa.field("seed", pa.int64(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The coalitions of a game in the order in which they are measured: null, full, then the design.
+
+    Attributes:
+        contributors: n names, sorted.
+        fingerprints: n hashes of their data, in the same order.
+        design: name of the sampling design.
+        table: one row per coalition, columns as in :data:`PLAN_SCHEMA`: ``key``; ``members`` (ascending
+            indices into ``contributors``); ``size``; ``kind`` (``null``, ``full`` or ``sampled``); ``weight``
+            and ``pair`` as in :class:`~shapley_core.games.designs.Design` (null and full: weight 0, pair -1);
+            ``shard``; ``seed``. Rows with one key (contributors with identical data) share seed and shard.
+    """
+
+    contributors: tuple[str, ...]
+    fingerprints: tuple[str, ...]
+    design: str
+    table: pd.DataFrame
+
+    @property
+    def shards(self) -> list[int]:
+        """Numbers of the shards, 0 .. k - 1, k at most :data:`MAX_SHARDS`."""
+        return list(range(int(self.table["shard"].max()) + 1))
+
+    def shard(self, number: int) -> pd.DataFrame:
+        """The coalitions to measure in a shard: its rows of the table, one per distinct key."""
+        rows = self.table[self.table["shard"] == number]
+        return rows.drop_duplicates("key").reset_index(drop=True)
+
+    @property
+    def membership(self) -> npt.NDArray[np.bool_]:
+        """(rows, n) bool: is the contributor in the row's coalition?"""
+        membership = np.zeros((len(self.table), len(self.contributors)), dtype=bool)
+        for row, members in zip(membership, self.table["members"], strict=True):
+            row[members] = True
+        return membership
+
+    def save(self, path: Path) -> None:
+        """Write the plan as one Parquet file; contributors, fingerprints and design go into its schema's
+        metadata."""
+        facts = {"contributors": self.contributors, "fingerprints": self.fingerprints, "design": self.design}
+        schema = PLAN_SCHEMA.with_metadata({"plan": json.dumps(facts)})
+        pq.write_table(pa.Table.from_pandas(self.table, schema, preserve_index=False), path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Plan":
+        """Read a plan written by :meth:`save`."""
+        stored = pq.read_table(path)
+        facts = json.loads(stored.schema.metadata[b"plan"])
+        table = stored.replace_schema_metadata(None).to_pandas()
+        table["members"] = stored["members"].to_pylist()
+        return cls(tuple(facts["contributors"]), tuple(facts["fingerprints"]), facts["design"], table)
+
+
+def make_plan(
+    fingerprints: Mapping[str, str], design: str, n_coalitions: int, seed: int, shard_size: int
+) -> Plan:
+    """Draws the coalitions of a valuation and shares them out among shards.
+
+    Args:
+        fingerprints: contributor name to the hash of its data.
+        design: a key of :data:`~shapley_core.games.designs.DESIGNS`.
+        n_coalitions: distinct coalitions besides null and full.
+        seed: of the valuation; a coalition's own seed derives from it and the coalition's key.
+        shard_size: coalitions per shard; grows so that there are at most :data:`MAX_SHARDS`. Changes nothing
+            but the column ``shard``.
+
+    Raises:
+        UserError: fewer than two contributors, or what :func:`~shapley_core.games.designs.draw_design`
+            refuses.
+    """
+    if shard_size < 1:
+        raise UserError(f"run.shard_size is {shard_size}; a shard holds at least one coalition")
+    names = tuple(sorted(fingerprints))
+    hashes = tuple(fingerprints[name] for name in names)
+    n = len(names)
+    drawn = draw_design(design, n, n_coalitions, seed)
+
+    membership = np.vstack([np.zeros(n, dtype=bool), np.ones(n, dtype=bool), drawn.membership])
+    members = [np.flatnonzero(row).tolist() for row in membership]
+    keys = [coalition_key(hashes[i] for i in row) for row in members]
+    shard_of = _shards(list(dict.fromkeys(keys)), shard_size)
+    table = pd.DataFrame(
+        {
+            "key": keys,
+            "members": members,
+            "size": membership.sum(axis=1),
+            "kind": ["null", "full", *["sampled"] * len(drawn.membership)],
+            "weight": np.concatenate([[0.0, 0.0], drawn.weight]),
+            "pair": np.concatenate([[-1, -1], drawn.pair]),
+            "shard": [shard_of[key] for key in keys],
+            "seed": [derive_seed(seed, "coalition", key) for key in keys],
+        }
+    )
+    return Plan(names, hashes, design, table)
+
+
+def _shards(keys: list[str], shard_size: int) -> dict[str, int]:
+    """The shard of each distinct key: consecutive runs whose lengths differ by at most one."""
+    n_shards = min(MAX_SHARDS, math.ceil(len(keys) / shard_size))
+    return {key: i * n_shards // len(keys) for i, key in enumerate(keys)}

@@ -1,0 +1,55 @@
+"""The utility table: one measured property of one coalition per row."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+#: ``key`` and ``seed`` are those of the plan; ``status`` is "ok" or the reason why there is no value;
+#: ``device`` is where it was measured. A value that is missing is null in the file and NaN in a data frame.
+UTILITY_SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("property", pa.string(), nullable=False),
+        pa.field("value", pa.float64()),
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("training_seconds", pa.float64()),
+        pa.field("sampling_seconds", pa.float64()),
+        pa.field("scoring_seconds", pa.float64()),
+        pa.field("device", pa.string()),
+    ]
+)
+
+
+def write_utilities(table: pd.DataFrame, path: Path | IO[bytes]) -> None:
+    """Write a utility table as Parquet; its columns must be those of :data:`UTILITY_SCHEMA`, in any order."""
+    pq.write_table(pa.Table.from_pandas(table, UTILITY_SCHEMA, preserve_index=False), path)
+
+
+def read_utilities(path: Path | IO[bytes]) -> pd.DataFrame:
+    """Read a table written by :func:`write_utilities`.
+
+    Raises:
+        pa.ArrowInvalid: the file is not Parquet, or is damaged.
+    """
+    table: pd.DataFrame = pq.read_table(path, schema=UTILITY_SCHEMA).to_pandas()
+    return table
+
+
+def merge_utilities(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """One row per (key, property, seed), sorted by them.
+
+    A row with status "ok" wins over a failed one; among equals the first stays, in the order of the tables.
+    """
+    parts = [table for table in tables if len(table)]
+    if not parts:
+        empty: pd.DataFrame = UTILITY_SCHEMA.empty_table().to_pandas()
+        return empty
+    rows = pd.concat(parts, ignore_index=True)
+    measured_first = rows.iloc[(rows["status"] != "ok").to_numpy().argsort(kind="stable")]
+    identity = ["key", "property", "seed"]
+    return measured_first.drop_duplicates(identity).sort_values(identity, ignore_index=True)

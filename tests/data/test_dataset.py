@@ -67,8 +67,9 @@ def test_fingerprint_depends_on_neither_order_nor_name(order: list[int], name: s
 
 def test_fingerprint_changes_with_pixel_caption_label_and_size() -> None:
     original = picture(0)
-    pixel = original.copy()
-    pixel.putpixel((5, 3), tuple(255 - v for v in original.getpixel((5, 3))))
+    values = np.array(original)
+    values[3, 5, 2] ^= 1
+    pixel = Image.fromarray(values)
     turned = Image.frombytes("RGB", (4, 6), original.tobytes())
     variants = [
         ImageRecord.encode("ann", original),

@@ -55,6 +55,12 @@ class StageLog:
         """Wall seconds from the start of the process to the end of the stage."""
         return self.finished - self.started
 
+    def recall(self, path: Path) -> None:
+        """Take over the facts and curves of an earlier log, such as the one kept with a model that is used again."""
+        kept = StageLog.load(path)
+        self.facts |= kept.facts
+        self.curves |= kept.curves
+
     def save(self, path: Path) -> None:
         """Write the log as JSON; the stage counts as finished now."""
         self.finished = time.time()

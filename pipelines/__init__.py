@@ -1,0 +1,1 @@
+"""The Kubeflow pipelines, and the command line that runs and compiles them."""

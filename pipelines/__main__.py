@@ -1,0 +1,5 @@
+"""``python -m pipelines``: see :mod:`pipelines.cli`."""
+
+from pipelines.cli import main
+
+main()

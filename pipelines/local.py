@@ -1,0 +1,118 @@
+"""Runs the compiled valuation pipeline on this machine, with Kubeflow's own local runner.
+
+Every task is a process of its own, as in a cluster. What they print goes to a log file; the lines meant for people
+are passed on.
+"""
+
+import builtins
+import contextlib
+import fcntl
+import io
+import re
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from kfp import components, local
+
+from shapley_core.errors import UserError
+from shapley_core.stages.task import ERROR, PROGRESS
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class PipelineFailedError(Exception):
+    """A task failed in a way its stage did not foresee; the log has the traceback."""
+
+
+def run_pipeline(
+    package: Path, arguments: Mapping[str, Any], work: Path, log: Path, show: Callable[[str], None]
+) -> Path:
+    """Run the pipeline compiled to ``package`` and return the folder of its output artifact.
+
+    Args:
+        package: the compiled pipeline (YAML).
+        arguments: the pipeline's inputs.
+        work: folder for the tasks' artifacts.
+        log: file for everything that is printed.
+        show: called with every line meant for people.
+
+    Raises:
+        UserError: a task said what the user can mend.
+        PipelineFailedError: a task failed otherwise.
+    """
+    pipeline = components.load_component_from_file(str(package))
+    local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(work), raise_on_error=True)
+    with log.open("a", encoding="utf-8") as file:
+        router = _LineRouter(file, show)
+        with _captured(router):
+            try:
+                outputs = pipeline(**arguments).outputs
+            except RuntimeError as failure:
+                if router.error:
+                    raise UserError(router.error) from failure
+                raise PipelineFailedError(f"{_ANSI.sub('', str(failure))} The log is {log}") from failure
+    return Path(outputs["Output"].path)
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold a folder for one run; the lock goes with the process, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another run is writing to {folder}; wait for it, or choose another folder with --out") from None
+        yield
+
+
+def publish(results: Path, out: Path) -> None:
+    """Copy a run's results to where the user asked for them, each file whole."""
+    for path in sorted(path for path in results.rglob("*") if path.is_file()):
+        target = out / path.relative_to(results)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = target.with_name(f".{target.name}.partial")
+        shutil.copyfile(path, draft)
+        draft.replace(target)
+
+
+class _LineRouter(io.TextIOBase):
+    """Standard output of the local runner: everything to the log, the stages' own lines to the user."""
+
+    def __init__(self, log: TextIO, show: Callable[[str], None]) -> None:
+        self.error = ""
+        self._log = log
+        self._show = show
+        self._pending = ""
+
+    def write(self, text: str) -> int:
+        """Take text as it is printed; act on whole lines."""
+        self._pending += text
+        *lines, self._pending = self._pending.split("\n")
+        for line in lines:
+            self._route(_ANSI.sub("", line))
+        return len(text)
+
+    def _route(self, line: str) -> None:
+        self._log.write(f"{line}\n")
+        self._log.flush()
+        stripped = line.strip()
+        if stripped.startswith(PROGRESS):
+            self._show(stripped.removeprefix(PROGRESS))
+        elif stripped.startswith(ERROR):
+            self.error = stripped.removeprefix(ERROR)
+
+
+@contextlib.contextmanager
+def _captured(router: _LineRouter) -> Iterator[None]:
+    """Send this process's output to ``router``; the local runner replaces ``print`` and may not put it back."""
+    original = builtins.print
+    with contextlib.redirect_stdout(router), contextlib.redirect_stderr(router), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="You may be attemping to run a task", category=RuntimeWarning)
+        try:
+            yield
+        finally:
+            builtins.print = original

@@ -1,0 +1,88 @@
+"""valuation: values the contributors of a diffusion model, from their images to a report."""
+
+from kfp import dsl
+
+from components.estimate.component import estimate
+from components.plan.component import plan
+from components.prepare.component import prepare
+from components.prune.component import prune
+from components.reference.component import reference
+from components.train.component import train
+from pipelines.measure_coalitions import measure_coalitions
+from pipelines.resources import accelerate, settle
+
+_LIGHT_CPU, _LIGHT_MEMORY = "1", "2Gi"
+
+
+@dsl.pipeline(
+    name="valuation",
+    description="Shapley values of a diffusion model's global property for the contributors of its training data.",
+)
+def valuation(
+    store: str,
+    preset: str = "digits",
+    overrides: dict = {},  # noqa: B006 -- a pipeline's default is a constant of its specification
+    tracking_uri: str = "sqlite:///mlflow.db",
+    cpu: str = "2",
+    memory: str = "4Gi",
+    accelerator: str = "nvidia.com/gpu",
+    accelerator_count: str = "0",
+) -> dsl.Artifact:
+    """Trains, prunes, measures coalitions of contributors, and solves for the contributors' values.
+
+    Args:
+        store: Where models and utilities are kept from run to run, s3://bucket/prefix or a shared folder.
+        preset: What to value and how; names a file in shapley_core/presets.
+        overrides: Settings that differ from the preset, e.g. {"game.n_coalitions": 128, "seed": 1}.
+        tracking_uri: MLflow's address, unless the platform sets MLFLOW_TRACKING_URI.
+        cpu: CPUs of a task that trains, samples or scores.
+        memory: Memory of a task that trains, samples or scores.
+        accelerator: Kind of accelerator for these tasks.
+        accelerator_count: Accelerators of each of these tasks; 0 for none.
+
+    Returns:
+        values.json, values.parquet, utilities.parquet, report.html, config.yaml.
+    """
+    prepared = prepare(preset=preset, overrides=overrides, store=store)
+    dataset, config = prepared.outputs["dataset"], prepared.outputs["config"]
+    planned = plan(dataset=dataset, config=config)
+    trained = train(dataset=dataset, config=config, store=store)
+    smaller = prune(dataset=dataset, config=config, model=trained.outputs["model"], store=store)
+    game = reference(
+        dataset=dataset, config=config, model=trained.outputs["model"], pruned=smaller.outputs["pruned"]
+    )
+    measured = measure_coalitions(
+        dataset=dataset,
+        config=config,
+        pruned=smaller.outputs["pruned"],
+        game=game.outputs["game"],
+        coalitions=planned.outputs["coalitions"],
+        shards=planned.outputs["Output"],
+        store=store,
+        cpu=cpu,
+        memory=memory,
+        accelerator=accelerator,
+        accelerator_count=accelerator_count,
+    )
+    solved = estimate(
+        config=config,
+        coalitions=planned.outputs["coalitions"],
+        game=game.outputs["game"],
+        prepare_log=prepared.outputs["log"],
+        plan_log=planned.outputs["log"],
+        train_log=trained.outputs["log"],
+        prune_log=smaller.outputs["log"],
+        reference_log=game.outputs["log"],
+        utilities=measured.output,
+        store=store,
+        tracking_uri=tracking_uri,
+    )
+    for task in (planned, solved):
+        settle(task, cpu=_LIGHT_CPU, memory=_LIGHT_MEMORY)
+    for task in (prepared, trained, smaller, game):
+        settle(task, cpu=cpu, memory=memory)
+    for task in (trained, smaller, game):
+        accelerate(task, accelerator=accelerator, count=accelerator_count)
+    # A wrong configuration stays wrong however often it is tried.
+    prepared.set_retry(0)
+    return solved.outputs["results"]

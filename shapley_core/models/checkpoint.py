@@ -1,0 +1,91 @@
+"""UNet checkpoints in diffusers' own layout: ``config.json`` and safetensors, never pickle.
+
+A pruned UNet keeps the config of the network it was pruned from and adds ``pruning.json``, the history of removed
+channels; loading builds the base network, replays the history, and fills in the weights.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch_pruning
+from diffusers import UNet2DModel
+from diffusers.models.downsampling import Downsample2D
+from diffusers.models.upsampling import Upsample2D
+from safetensors.torch import load_file
+
+from shapley_core.errors import UserError
+
+#: (module name, whether its output channels were removed, their indices) for every pruning operation, in order.
+PruningHistory = list[tuple[str, bool, list[int]]]
+
+_WEIGHTS = "diffusion_pytorch_model.safetensors"
+_HISTORY = "pruning.json"
+
+
+def save_unet(unet: UNet2DModel, folder: Path, history: PruningHistory | None = None) -> None:
+    """Write a UNet; ``history`` is the pruning history of a pruned one."""
+    unet.save_pretrained(folder)
+    if history:
+        (folder / _HISTORY).write_text(json.dumps(history))
+
+
+def load_unet(folder: Path) -> UNet2DModel:
+    """Read a UNet that :func:`save_unet` or diffusers wrote, pruned or not.
+
+    Raises:
+        UserError: the folder holds no UNet, or a broken one.
+    """
+    if not (folder / "config.json").is_file() or not (folder / _WEIGHTS).is_file():
+        raise UserError(f"{folder} holds no UNet: config.json and {_WEIGHTS} are expected")
+    unet = UNet2DModel.from_config(UNet2DModel.load_config(folder))
+    history = folder / _HISTORY
+    if history.is_file():
+        replay_pruning(unet, json.loads(history.read_text()))
+    try:
+        unet.load_state_dict(load_file(folder / _WEIGHTS))
+    except Exception as error:
+        raise UserError(f"the weights in {folder} do not fit the network described beside them: {error}") from error
+    return unet
+
+
+def replay_pruning(unet: UNet2DModel, history: PruningHistory) -> None:
+    """Remove the channels of ``history`` from a UNet of the base architecture, in place."""
+    graph = torch_pruning.DependencyGraph().build_dependency(unet, example_inputs=example_inputs(unet))
+    graph.load_pruning_history(history)
+    settle_widths(unet)
+
+
+def settle_widths(unet: UNet2DModel) -> None:
+    """Tell the up- and downsampling blocks their pruned widths, which they check their input against."""
+    for module in unet.modules():
+        if isinstance(module, Upsample2D | Downsample2D):
+            module.channels = module.conv.in_channels
+            module.out_channels = module.conv.out_channels
+
+
+def example_inputs(unet: UNet2DModel) -> dict[str, torch.Tensor]:
+    """An input of the shape the network was made for, to trace its dependencies with."""
+    size = unet.config.sample_size
+    return {
+        "sample": torch.zeros(1, unet.config.in_channels, size, size),
+        "timestep": torch.zeros(1, dtype=torch.long),
+    }
+
+
+def n_parameters(unet: torch.nn.Module) -> int:
+    """Number of trainable scalars."""
+    return sum(parameter.numel() for parameter in unet.parameters())
+
+
+def checkpoint_digest(folder: Path) -> str:
+    """SHA-256 (16 hex digits) of a checkpoint's architecture and weights."""
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    shape = {key: value for key, value in config.items() if not key.startswith("_")}
+    digest = hashlib.sha256(json.dumps(shape, sort_keys=True).encode())
+    for name in (_HISTORY, _WEIGHTS):
+        if (folder / name).is_file():
+            digest.update((folder / name).read_bytes())
+    return digest.hexdigest()[:16]

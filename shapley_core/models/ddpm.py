@@ -1,0 +1,48 @@
+"""The unconditional DDPM family (arXiv 2006.11239): its UNet, its noise schedules, and pixels to tensors and back."""
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
+from numpy.typing import NDArray
+
+from shapley_core.config import DataConfig, ModelConfig, NoiseScheduleConfig
+
+
+def build_unet(model: ModelConfig, data: DataConfig, seed: int) -> UNet2DModel:
+    """A UNet with random weights drawn from ``seed``, for images of the data's size and channels."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return UNet2DModel(
+            sample_size=data.resolution,
+            in_channels=data.channels,
+            out_channels=data.channels,
+            block_out_channels=model.block_out_channels,
+            down_block_types=model.down_block_types,
+            up_block_types=model.up_block_types,
+            layers_per_block=model.layers_per_block,
+            norm_num_groups=model.norm_num_groups,
+            add_attention=model.add_attention,
+            attention_head_dim=model.attention_head_dim,
+        )
+
+
+def training_schedule(config: NoiseScheduleConfig) -> DDPMScheduler:
+    """The forward process, for adding noise."""
+    return DDPMScheduler(**config.model_dump())
+
+
+def sampling_schedule(config: NoiseScheduleConfig) -> DDIMScheduler:
+    """The same forward process, sampled with DDIM (arXiv 2010.02502)."""
+    return DDIMScheduler(**config.model_dump())
+
+
+def to_model_range(images: NDArray[np.uint8]) -> torch.Tensor:
+    """Pixels (N, H, W, C) in 0..255 to a float32 tensor (N, C, H, W) in -1..1."""
+    tensor = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    return tensor.float().div_(127.5).sub_(1.0)
+
+
+def to_pixels(samples: torch.Tensor) -> NDArray[np.uint8]:
+    """The inverse of :func:`to_model_range`; values outside -1..1 are clipped."""
+    pixels = samples.float().clamp(-1, 1).add(1.0).mul(127.5).round().to(torch.uint8)
+    return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()

@@ -1,0 +1,36 @@
+"""What a global model property is: a number for a set of generated images.
+
+A property may need a reference made once per valuation (a classifier, clusters). ``fit`` makes it from the training
+data and writes it to a folder; ``load`` reads it back, in another process, for every shard of coalitions.
+"""
+
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shapley_core.config import PropertyConfig
+from shapley_core.data.dataset import ContributorDataset
+
+#: Generated or training images: (N, H, W, C), C = 1 or 3.
+Images = NDArray[np.uint8]
+
+
+class Property(Protocol):
+    """A global model property F (paper §2.2): maps a model's images to a scalar."""
+
+    @classmethod
+    def check(cls, dataset: ContributorDataset, config: PropertyConfig) -> None:
+        """Raise :class:`UserError` where the data cannot support this property; called before any training."""
+
+    @classmethod
+    def fit(cls, dataset: ContributorDataset, config: PropertyConfig, seed: int, folder: Path) -> dict[str, float]:
+        """Make the reference and write it to ``folder``; returns facts about it (e.g. a classifier's accuracy)."""
+
+    @classmethod
+    def load(cls, folder: Path, config: PropertyConfig) -> Self:
+        """Read the reference back."""
+
+    def score(self, images: Images) -> float:
+        """The property of these images."""

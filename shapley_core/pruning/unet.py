@@ -1,0 +1,54 @@
+"""Structural magnitude pruning of a UNet (paper §3.2), with torch-pruning.
+
+Channels are removed in groups that depend on each other (a convolution's outputs, the norm behind it, the inputs of
+what follows), those of smallest L2 magnitude first, one shot, the same share in every layer. GroupNorm needs widths
+that its groups divide, so of every layer's channels the largest multiple of the group count is removed that does not
+exceed the ratio: at 0.3, the paper's 32-group network loses a quarter of its channels (35.7 M to 20.1 M parameters;
+the paper has 19.8 M).
+"""
+
+import torch
+import torch_pruning
+from diffusers import UNet2DModel
+from diffusers.models.attention_processor import Attention
+
+from shapley_core.models.checkpoint import PruningHistory, example_inputs, settle_widths
+
+
+def prune_unet(unet: UNet2DModel, ratio: float) -> PruningHistory:
+    """Remove a share ``ratio`` of the channels of ``unet``, in place; only the output layer keeps its own.
+
+    Returns:
+        What was removed, to be stored with the weights.
+    """
+    heads = {
+        projection: module.heads
+        for module in unet.modules()
+        if isinstance(module, Attention)
+        for projection in (module.to_q, module.to_k, module.to_v)
+    }
+    pruner = torch_pruning.pruner.MagnitudePruner(
+        unet,
+        example_inputs(unet),
+        importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
+        pruning_ratio=0.0,
+        pruning_ratio_dict=_layer_ratios(unet, ratio),
+        ignored_layers=[unet.conv_out],
+        num_heads=heads,
+    )
+    pruner.step()
+    settle_widths(unet)
+    return [(name, is_out, [int(i) for i in indices]) for name, is_out, indices in pruner.pruning_history()]
+
+
+def _layer_ratios(unet: UNet2DModel, ratio: float) -> dict[torch.nn.Module, float]:
+    """The share to remove of each layer so that its width stays a multiple of the norm's group count."""
+    groups = unet.config.norm_num_groups
+    ratios: dict[torch.nn.Module, float] = {}
+    for module in unet.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            width = module.weight.shape[0]
+            removed = int(ratio * width / groups + 1e-9) * groups
+            # torch-pruning keeps int(width * (1 - ratio)): stay clear of a product just below a whole number.
+            ratios[module] = max(removed / width - 1e-6, 0.0)
+    return ratios

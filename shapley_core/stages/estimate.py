@@ -1,0 +1,186 @@
+"""estimate: solves for the values, and writes everything a valuation leaves: values, utilities, report, MLflow run.
+
+Needs the light half only: no torch.
+"""
+
+import json
+import logging
+import os
+import platform
+import shutil
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+from shapley_core.config import ValuationConfig
+from shapley_core.estimators import Attribution, convergence, get_estimator
+from shapley_core.games.measured import MeasuredGame, measured_game
+from shapley_core.games.plan import Plan
+from shapley_core.games.utilities import merge_utilities, read_utilities, write_utilities
+from shapley_core.reporting.figures import figures
+from shapley_core.reporting.report import ReportData, render_report
+from shapley_core.seeds import derive_seed
+from shapley_core.stage_log import StageLog, stage_seconds, time_split
+from shapley_core.stages.reference import read_game_id, read_grids
+from shapley_core.stages.score import UTILITIES, sample_key
+from shapley_core.storage import open_store
+from shapley_core.tracking import Tracked, coalition_curves, log_valuation, value_metrics
+
+logger = logging.getLogger(__name__)
+
+#: Members named in the title of a coalition's sample grid; the rest are counted.
+_NAMED_MEMBERS = 4
+_LIBRARIES = ("torch", "diffusers", "torch-pruning", "kfp", "mlflow", "numpy")
+
+
+def estimate(
+    config: Path,
+    plan: Path,
+    reference: Path,
+    logs: Sequence[Path],
+    utilities: Sequence[Path],
+    store: str,
+    tracking_uri: str,
+    *,
+    results: Path,
+) -> dict[str, float]:
+    """Solve for the values and write the folder ``results``; its files are an interface (see docs/results.md).
+
+    Args:
+        config: the resolved configuration.
+        plan: the coalitions that were to be measured.
+        reference: the game's reference.
+        logs: stage logs of the tasks before the loop.
+        utilities: one folder per shard, with its utility table and the logs of its tasks.
+        store: where the coalitions' sample grids are kept.
+        tracking_uri: MLflow, unless MLFLOW_TRACKING_URI says otherwise.
+        results: output folder.
+
+    Raises:
+        UserError: null, full or too many other coalitions could not be measured.
+    """
+    record = StageLog("estimate")
+    settings = ValuationConfig.load(config)
+    drawn = Plan.load(plan)
+    with record.phase("solving"):
+        table = merge_utilities(read_utilities(shard / UTILITIES) for shard in utilities)
+        game = measured_game(drawn, table, settings.property.name, settings.game.min_measured)
+        estimator = get_estimator(settings.game.estimator)
+        attribution = estimator(
+            game,
+            confidence=settings.game.confidence,
+            n_bootstrap=settings.game.n_bootstrap,
+            seed=derive_seed(settings.seed, "bootstrap"),
+        )
+        curve = convergence(game, estimator)
+
+    records = [StageLog.load(path) for path in logs]
+    records += [StageLog.load(path) for shard in utilities for path in sorted((shard / "logs").glob("*.json"))]
+    record.finished = time.time()
+    records.append(record)
+    seconds = stage_seconds(records)
+    report = ReportData(
+        attribution=attribution,
+        game=game,
+        utilities=table,
+        convergence=curve,
+        grids=read_grids(reference) | _extreme_grids(drawn, game, table, reference, store),
+        curves={name: points for log in records for name, points in log.curves.items()},
+        facts=_facts(settings, records, reference),
+        stage_seconds=seconds,
+        time_split=time_split(records, min(log.started for log in records), record.finished),
+        config_yaml=config.read_text(),
+        notes=attribution.diagnostics.get("warnings", []),
+    )
+    _write_results(results, report, config)
+    tracked = _track(settings, report, tracking_uri, results)
+    if tracked.warning:
+        logger.warning("%s", tracked.warning)
+    if tracked.ui_hint:
+        logger.info("MLflow: %s", tracked.ui_hint)
+        (results / "mlflow.txt").write_text(tracked.ui_hint + "\n")
+    return value_metrics(attribution)
+
+
+def _extreme_grids(
+    plan: Plan, game: MeasuredGame, table: pd.DataFrame, reference: Path, store: str
+) -> dict[str, bytes]:
+    """Sample grids of everybody's coalition, and of the best and the worst of the others."""
+    root = open_store(store)
+    ok = table[(table["status"] == "ok") & (table["property"] == game.property)].set_index("key")["value"]
+    rows = plan.table[plan.table["key"].isin(ok.index)]
+    sampled = rows[rows["kind"] == "sampled"]
+    sampled = sampled.assign(value=sampled["key"].map(ok)).sort_values("value", kind="stable")
+    chosen = {"Full coalition": rows[rows["kind"] == "full"].iloc[0]}
+    if len(sampled):
+        chosen |= {"Best coalition": sampled.iloc[-1], "Worst coalition": sampled.iloc[0]}
+    grids = {}
+    for title, row in chosen.items():
+        png = root.read(sample_key(reference, row["key"]))
+        if png is not None:
+            grids[f"{title}{_members(plan, row)}: {ok[row['key']]:.3f}"] = png
+    return grids
+
+
+def _members(plan: Plan, row: pd.Series) -> str:
+    if row["kind"] == "full":
+        return ""
+    names = [plan.contributors[i] for i in row["members"][:_NAMED_MEMBERS]]
+    more = len(row["members"]) - len(names)
+    return f" ({', '.join(names)}{f' and {more} more' if more else ''})"
+
+
+def _facts(settings: ValuationConfig, logs: Sequence[StageLog], reference: Path) -> dict[str, str | float | int]:
+    facts: dict[str, str | float | int] = {
+        "preset": settings.preset,
+        "property": settings.property.name,
+        "seed": str(settings.seed),
+        "game id": read_game_id(reference),
+    }
+    for log in logs:
+        facts |= {name.replace("_", " "): value for name, value in log.facts.items() if name != "reused"}
+    facts |= {"machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, {platform.system()}"}
+    return facts | {library: version(library) for library in _LIBRARIES if _installed(library)}
+
+
+def _installed(library: str) -> bool:
+    try:
+        return bool(version(library))
+    except ModuleNotFoundError:
+        return False
+
+
+def _write_results(results: Path, report: ReportData, config: Path) -> None:
+    results.mkdir(parents=True, exist_ok=True)
+    values = report.attribution.to_dict() | {"seconds": dict(report.stage_seconds)}
+    (results / "values.json").write_text(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    report.attribution.to_frame().to_parquet(results / "values.parquet", index=False)
+    write_utilities(report.utilities, results / "utilities.parquet")
+    (results / "report.html").write_text(render_report(report))
+    shutil.copyfile(config, results / "config.yaml")
+
+
+def _track(settings: ValuationConfig, report: ReportData, tracking_uri: str, results: Path) -> Tracked:
+    pictures = results / "figures"
+    pictures.mkdir(exist_ok=True)
+    for name, png in figures(report).items():
+        (pictures / f"{name}.png").write_bytes(png)
+    attribution: Attribution = report.attribution
+    numbers = {name: float(value) for name, value in report.facts.items() if isinstance(value, int | float)}
+    return log_valuation(
+        tracking_uri=tracking_uri,
+        experiment=settings.run.experiment,
+        run_name=f"{settings.preset} {attribution.property} m={attribution.n_coalitions}",
+        params=settings.model_dump(mode="json"),
+        metrics=value_metrics(attribution)
+        | numbers
+        | {f"seconds/{stage}": seconds for stage, seconds in report.stage_seconds.items()}
+        | {f"wall_seconds/{kind}": seconds for kind, seconds in report.time_split.items()},
+        curves=dict(report.curves) | coalition_curves(report.utilities),
+        tags={"game_id": str(report.facts["game id"]), "preset": settings.preset},
+        tables={"values": attribution.to_frame()},
+        artifacts=results,
+    )

@@ -1,0 +1,48 @@
+"""generate: samples images from the fine-tuned model of each coalition of a shard."""
+
+import logging
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import load_file
+
+from shapley_core.config import ValuationConfig
+from shapley_core.models.checkpoint import load_unet
+from shapley_core.models.device import compute_device
+from shapley_core.models.sampling import sample
+from shapley_core.stage_log import StageLog
+from shapley_core.stages.coalitions import OK, attempt, read_records
+from shapley_core.stages.reference import generation_seed
+
+logger = logging.getLogger(__name__)
+
+
+def generate(config: Path, pruned: Path, models: Path, shard: int, *, images: Path) -> dict[str, float]:
+    """Write the images (``<key>.npy``, uint8 (N, H, W, C)) and the record of every fine-tuned coalition."""
+    log = StageLog("generate")
+    settings = ValuationConfig.load(config)
+    images.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(models / "logs", images / "logs", dirs_exist_ok=True)
+    done = read_records(images)
+    waiting = [record for key, record in read_records(models).items() if key not in done]
+    if waiting:
+        device = compute_device(settings.run.loop_threads)
+        unet = load_unet(pruned).to(device)
+        with log.phase("sampling"):
+            for position, record in enumerate(waiting, start=1):
+                begun = time.perf_counter()
+
+                def work(key: str = record.key) -> None:
+                    unet.load_state_dict(load_file(models / f"{key}.safetensors"))
+                    pixels = sample(unet, settings.noise_schedule, settings.generation, generation_seed(settings))
+                    np.save(images / f"{key}.npy", pixels, allow_pickle=False)
+
+                if record.status == OK:
+                    attempt(record, "sampling", work)
+                record.sampling_seconds = time.perf_counter() - begun
+                record.save(images)
+                logger.info("shard %d: sampled %d of %d", shard, position, len(waiting))
+    log.save(images / "logs" / f"generate-{shard}.json")
+    return {"sampled": len(waiting)}

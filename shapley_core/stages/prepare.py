@@ -1,0 +1,57 @@
+"""prepare: validates the whole configuration and brings the training images into their one on-disk form.
+
+Whatever can be wrong with what the user gave is found here, before anything expensive starts.
+"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from shapley_core.config import ValuationConfig, resolve
+from shapley_core.data.sources import load_source
+from shapley_core.estimators import get_estimator
+from shapley_core.games.designs import draw_design
+from shapley_core.properties import get_property
+from shapley_core.stage_log import StageLog
+from shapley_core.storage import open_store
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(
+    preset: str, overrides: Mapping[str, Any], store: str, *, dataset: Path, config: Path, log: Path
+) -> dict[str, float]:
+    """Resolve ``preset`` with ``overrides`` (dotted keys), check everything, and write the data set and the config.
+
+    Args:
+        preset: a preset's name or the path of a config.yaml.
+        overrides: dotted keys to values.
+        store: where models and utilities are kept; must be writable.
+        dataset: output folder, a contributor data set.
+        config: output file, the whole resolved configuration as YAML.
+        log: output file, the stage log.
+
+    Raises:
+        UserError: anything the user gave that cannot work.
+    """
+    record = StageLog("prepare")
+    settings = resolve(preset, overrides)
+    check_names(settings)
+    open_store(store).write("writable", b"")
+    data = load_source(settings.data)
+    get_property(settings.property.name).check(data, settings.property)
+    draw_design(settings.game.design, len(data.contributors), settings.game.n_coalitions, settings.seed)
+    data.save(dataset)
+    settings.save(config)
+    n_images = sum(data.n_images.values())
+    logger.info("%d images of %d contributors", n_images, len(data.contributors))
+    record.facts |= {"images": n_images, "contributors": len(data.contributors), "images_skipped": data.n_skipped}
+    record.save(log)
+    return {"images": n_images, "contributors": len(data.contributors)}
+
+
+def check_names(settings: ValuationConfig) -> None:
+    """Raise :class:`UserError` where a property or estimator of that name does not exist."""
+    get_property(settings.property.name)
+    get_estimator(settings.game.estimator)

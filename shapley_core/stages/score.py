@@ -1,0 +1,73 @@
+"""score: measures the property of each coalition's images, and puts the utilities into the store, for ever."""
+
+import logging
+import math
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from shapley_core.config import ValuationConfig
+from shapley_core.games.plan import Plan
+from shapley_core.games.store import UtilityStore
+from shapley_core.games.utilities import UTILITY_SCHEMA, merge_utilities, write_utilities
+from shapley_core.models.device import compute_device
+from shapley_core.properties import get_property
+from shapley_core.stage_log import StageLog
+from shapley_core.stages.coalitions import OK, CoalitionRecord, attempt, read_records
+from shapley_core.stages.grids import image_grid
+from shapley_core.stages.reference import property_folder, read_game, read_game_id
+from shapley_core.storage import open_store
+
+logger = logging.getLogger(__name__)
+
+#: File of a shard's utility table in the output folder; the logs of its three stages stand beside it in ``logs/``.
+UTILITIES = "utilities.parquet"
+
+
+def score(
+    config: Path, reference: Path, plan: Path, images: Path, shard: int, store: str, *, utilities: Path
+) -> dict[str, float]:
+    """Write the utility table of ``shard``: what was just measured, and what the store knew already."""
+    log = StageLog("score")
+    settings = ValuationConfig.load(config)
+    compute_device(settings.run.loop_threads)
+    shutil.copytree(images / "logs", utilities / "logs", dirs_exist_ok=True)
+    root = open_store(store)
+    kept = UtilityStore(root, read_game_id(reference))
+    kept.describe(read_game(reference))
+    name = settings.property.name
+    measured = get_property(name).load(property_folder(reference), settings.property)
+    rows = []
+    with log.phase("scoring"):
+        for record in read_records(images).values():
+            begun = time.perf_counter()
+
+            def work(record: CoalitionRecord = record) -> float:
+                pixels = np.load(images / f"{record.key}.npy", allow_pickle=False)
+                value = measured.score(pixels)
+                if not math.isfinite(value):
+                    raise ValueError(f"the property is {value}")
+                root.write(sample_key(reference, record.key), image_grid(pixels))
+                return value
+
+            value = attempt(record, "scoring", work) if record.status == OK else None
+            record.scoring_seconds = time.perf_counter() - begun
+            rows.append({**asdict(record), "property": name, "value": math.nan if value is None else value})
+    new = pd.DataFrame(rows, columns=UTILITY_SCHEMA.names)
+    kept.append(new)
+    everything = merge_utilities([kept.load(), new])
+    in_shard = everything["key"].isin(Plan.load(plan).shard(shard)["key"])
+    mine = everything[in_shard & (everything["property"] == name)]
+    write_utilities(mine, utilities / UTILITIES)
+    logger.info("shard %d: scored %d coalitions", shard, len(rows))
+    log.save(utilities / "logs" / f"score-{shard}.json")
+    return {"scored": len(rows)}
+
+
+def sample_key(reference: Path, coalition: str) -> str:
+    """Where the store keeps a coalition's grid of sample images."""
+    return f"{read_game_id(reference)}/samples/{coalition}.png"

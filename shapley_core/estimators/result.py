@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from shapley_core.games.measured import MeasuredGame
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -94,6 +96,29 @@ class Attribution:
         }
         jsonable: dict[str, Any] = _jsonable(facts)
         return jsonable
+
+
+def additive_fit(game: MeasuredGame, values: Floats) -> dict[str, float]:
+    """How well the additive game v(∅) + Σ values of the members describes the measured utilities.
+
+    Returns:
+        ``residual_std``: standard deviation of a coalition's utility around the additive game, in the
+        property's unit, with n - 1 degrees of freedom taken off: noise of the measurement and interaction of
+        the contributors together. ``r_squared``: share of the weighted variance of the utilities that the
+        additive game explains; negative when it is worse than their mean. NaN where there is nothing to
+        compute them from.
+    """
+    m, n = game.membership.shape
+    utilities = game.values  # noqa: PD011 - an array, not a data frame
+    residual = utilities - game.null_value - game.membership @ values
+    residual_variance = np.average(residual**2, weights=game.weight)
+    mean = np.average(utilities, weights=game.weight)
+    variance = np.average((utilities - mean) ** 2, weights=game.weight)
+    df = m - (n - 1)
+    return {
+        "residual_std": float(np.sqrt(residual_variance * m / df)) if df > 0 else math.nan,
+        "r_squared": float(1 - residual_variance / variance) if variance > 0 else math.nan,
+    }
 
 
 def _jsonable(value: Any) -> Any:

@@ -1,0 +1,63 @@
+"""The Shapley value itself, from the utilities of all coalitions (paper eq. 4)."""
+
+from math import factorial
+
+import numpy as np
+
+from shapley_core.errors import UserError
+from shapley_core.estimators.result import Attribution, additive_fit
+from shapley_core.games.measured import MeasuredGame
+
+
+def exact(
+    game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int = 0, seed: int = 0
+) -> Attribution:
+    """Shapley values of a game whose every coalition was measured: mean marginal contributions, paper eq. 4.
+
+    Nothing was sampled, so standard errors are zero and intervals have no width; ``n_bootstrap`` and
+    ``seed`` are of no account. That does not cover what a coalition's own measurement would vary by if made
+    again with another seed, and ``diagnostics["note"]`` says so.
+
+    Raises:
+        UserError: a coalition is missing.
+    """
+    n = len(game.contributors)
+    code = 1 << np.arange(n, dtype=np.int64)  # a coalition is the number whose bits are its members
+    measured = np.unique(game.membership @ code)
+    missing = 2**n - 2 - len(measured)
+    if missing:
+        raise UserError(
+            f"the estimator 'exact' needs the utilities of all {2**n - 2} coalitions of {n} contributors, "
+            f"and {missing} are missing: measure them all with the design 'exhaustive', or use 'kernel_shap'"
+        )
+    v = np.empty(2**n)
+    v[game.membership @ code] = game.values
+    v[0], v[-1] = game.null_value, game.full_value
+
+    coalitions = np.arange(2**n)
+    size = np.bitwise_count(coalitions)
+    weight = np.array([factorial(s) * factorial(n - s - 1) / factorial(n) for s in range(n)])
+    values = np.empty(n)
+    for i, bit in enumerate(code):
+        without = coalitions[coalitions & bit == 0]
+        values[i] = weight[size[without]] @ (v[without | bit] - v[without])
+    return Attribution(
+        contributors=game.contributors,
+        values=values,
+        std_errors=np.zeros(n),
+        ci_low=values,
+        ci_high=values,
+        null_value=game.null_value,
+        full_value=game.full_value,
+        property=game.property,
+        design=game.design,
+        estimator="exact",
+        n_coalitions=len(game.values),
+        confidence=confidence,
+        diagnostics={
+            **additive_fit(game, values),
+            "note": "Every coalition was measured, so there is no sampling error. The standard errors of "
+            "zero do not cover the randomness of training and generation in each measurement.",
+            "warnings": [],
+        },
+    )

@@ -42,9 +42,9 @@ def test_paired_draws_sizes_as_the_formula_says():
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.sampled_from(["iid", "paired"]), st.integers(4, 12), st.integers(0, 2**63 - 1), st.data())
+@given(st.sampled_from(["iid", "paired"]), st.integers(5, 12), st.integers(0, 2**63 - 1), st.data())
 def test_rows_are_distinct_interior_and_as_many_as_asked(name, n, seed, data):
-    m = data.draw(st.integers(min(4 * n, 2**n - 2), min(8 * n, 2**n - 2)))
+    m = data.draw(st.integers(min(8 * n, 2**n - 2), min(16 * n, 2**n - 2)))
     design = draw_design(name, n, m, seed)
     assert design.membership.shape == (m + (m % 2 if name == "paired" else 0), n)
     assert len(np.unique(design.membership, axis=0)) == len(design.membership)

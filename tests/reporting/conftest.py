@@ -1,0 +1,105 @@
+"""Valuations to report: real plans, estimators and convergence, of a game whose utilities are a formula."""
+
+import io
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from shapley_core.estimators import get_estimator
+from shapley_core.estimators.convergence import convergence
+from shapley_core.games.measured import measured_game
+from shapley_core.games.plan import make_plan
+from shapley_core.reporting.report import ReportData
+
+#: Contributors as nobody would like to meet them.
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(2)>',
+    "$x^2$ and $\\frac{1}{2$",
+    "{{7*7}}{% raw %}",
+    "a" * 300,
+    "bell\x07 null\x00 escape\x1b[31m",
+    "photo\u202egnp.exe",
+    "\u0645\u0635\u0648\u0631\u0629 \u0639\u0631\u0628\u064a\u0629",
+    "\u5c71\u7530 \u592a\u90ce \U0001f3a8",
+    "&lt;b&gt; &amp; 'quotes'",
+)
+
+Valuation = Callable[..., ReportData]
+
+
+def make_valuation(
+    contributors: Sequence[str] = tuple(f"digit {i}" for i in range(6)),
+    n_coalitions: int = 24,
+    design: str = "paired",
+    estimator: str = "kernel_shap",
+    failed: Sequence[tuple[int, str]] = (),
+) -> ReportData:
+    """A valuation whose i-th contributor, in order of names, is worth about i + 1 tenths.
+
+    ``failed`` rows of the plan have a status instead of a value.
+    """
+    fingerprints = {name: f"data of contributor {i}" for i, name in enumerate(contributors)}
+    plan = make_plan(fingerprints, design, n_coalitions, seed=1, shard_size=16)
+    n = len(plan.contributors)
+    noise = np.random.default_rng(0).normal(size=len(plan.table))
+    utilities = pd.DataFrame(
+        {
+            "key": plan.table["key"],
+            "property": "inception_score",
+            "value": 1.25
+            + plan.membership @ (np.arange(1, n + 1) / 10)
+            + 0.02 * noise * (plan.table["size"] % n > 0),
+            "seed": plan.table["seed"],
+            "status": "ok",
+            "training_seconds": 1.5,
+            "sampling_seconds": 0.5,
+            "scoring_seconds": 0.25,
+            "device": "cpu",
+        }
+    )
+    for row, status in failed:
+        utilities.loc[row, "status"] = status
+        utilities.loc[row, "value"] = np.nan
+    game = measured_game(plan, utilities, "inception_score", min_measured=0.5)
+    solve = get_estimator(estimator)
+    return ReportData(
+        attribution=solve(game, n_bootstrap=200),
+        game=game,
+        utilities=utilities,
+        convergence=convergence(game, solve),
+        grids={"Training images": png(18, 18), "Best coalition (digit 1)": png(640, 320)},
+        curves={
+            "training loss": {
+                "step": [float(i) for i in range(100)],
+                "value": [1 / (1 + i) for i in range(100)],
+            }
+        },
+        facts={"preset": "digits", "images": 1797, "game id": "0123456789abcdef"},
+        stage_seconds={"train": 30.0, "finetune_subset": 90.0},
+        time_split={"training": 60.0, "sampling": 20.0, "scoring": 5.0, "solving": 5.0, "starting": 10.0},
+        config_yaml="preset: digits\nseed: 1\n",
+        notes=["One image was skipped."],
+    )
+
+
+def png(width: int, height: int) -> bytes:
+    """A grey picture."""
+    buffer = io.BytesIO()
+    Image.new("L", (width, height), 128).save(buffer, "png")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def valuation() -> Valuation:
+    """Makes the valuation to report; see :func:`make_valuation`."""
+    return make_valuation
+
+
+@pytest.fixture
+def hostile() -> tuple[str, ...]:
+    """Names that try to break out of a page or a figure."""
+    return HOSTILE

@@ -1,0 +1,304 @@
+"""The report as HTML: what it says, that it needs nothing else, and that no name gets out of its place."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from shapley_core.reporting import report
+from shapley_core.reporting.figures import visible
+from shapley_core.reporting.report import render_report
+
+
+class Page(HTMLParser):
+    """What a browser would find in the page: elements with their attributes, and table rows as text."""
+
+    void = ("meta", "img", "link", "br", "hr", "input")
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.rows: list[list[str]] = []
+        self.texts: dict[str, list[str]] = {}
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in self.void:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        self.texts.setdefault(tag, []).append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, "every element is closed in its place"
+
+    def handle_data(self, data: str) -> None:
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+        for tag in set(self.open):
+            self.texts[tag][-1] += data
+
+    def words(self, tag: str) -> str:
+        """The text of the first element of that name, its white space collapsed."""
+        return " ".join(self.texts[tag][0].split())
+
+    def values(self) -> dict[str, list[str]]:
+        """The table of values: contributor to the cells of their row."""
+        return {row[1]: row for row in self.rows if len(row) == 6 and row[0].isdigit()}
+
+
+def number(text: str) -> float:
+    return float(text.replace("\N{MINUS SIGN}", "-").replace("%", "").replace("\N{NO-BREAK SPACE}", ""))
+
+
+def test_says_who_is_worth_how_much(valuation):
+    data = valuation()
+    page = Page(render_report(data))
+    attribution = data.attribution
+    assert page.words("h1").startswith("digit 5 is worth the most: ")
+    share = 100 * attribution.values[5] / (attribution.full_value - attribution.null_value)
+    assert number(re.search(r"[\d.]+.%", page.words("h1"))[0]) == pytest.approx(share, abs=0.05)
+    lead = next(text for text in page.texts["p"] if "Shapley value shares out" in text)
+    assert "from 1.250 without any contributor to 3.350 with all 6" in lead  # 1.25 + (1 + 2 + ... + 6) / 10
+    assert "+2.100" in lead
+
+    rows = page.values()
+    assert [row[0] for row in rows.values()] == ["1", "2", "3", "4", "5", "6"]
+    for name, value, low, high, error, rank in zip(
+        attribution.contributors,
+        attribution.values,
+        attribution.ci_low,
+        attribution.ci_high,
+        attribution.std_errors,
+        attribution.ranks,
+        strict=True,
+    ):
+        shown = rows[name]
+        assert int(shown[0]) == rank
+        assert number(shown[2]) == pytest.approx(value, abs=5e-4)
+        assert [number(bound) for bound in shown[3].split(" to ")] == pytest.approx([low, high], abs=5e-4)
+        assert number(shown[5]) == pytest.approx(error, abs=5e-4)
+    total = next(row for row in page.rows if row[0].startswith("Sum"))
+    assert number(total[1]) == pytest.approx(2.1, abs=5e-4)
+
+
+def test_needs_nothing_else_and_runs_nothing(valuation, hostile):
+    page = Page(render_report(valuation((*hostile, "digit 0", "digit 1"), 64)))
+    tags = [tag for tag, _ in page.elements]
+    assert not set(tags) & {"script", "link", "iframe", "object", "embed", "form", "base"}
+    for tag, attributes in page.elements:
+        assert not [name for name in attributes if name.startswith("on")]
+        assert "src" not in attributes or attributes["src"].startswith("data:image/png;base64,")
+        assert not attributes.get("href")
+        assert attributes.get("xlink:href", "#").startswith("#")
+        if tag == "img":
+            assert attributes["alt"]
+    html = re.sub(r'xmlns(:xlink)?="[^"]*"', "", render_report(valuation()))
+    assert "://" not in html
+    assert "@import" not in html
+    assert set(re.findall(r"url\((.)", html)) == {"#"}  # clip paths
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert dict(page.elements)["html"] == {"lang": "en"}
+
+
+def test_hostile_names_stand_in_the_table_as_they_are(valuation, hostile):
+    names = (*hostile, "digit 0", "digit 1")
+    page = Page(render_report(valuation(names, 64)))
+    shown = page.values()
+    assert set(shown) == {visible(name) for name in names}
+    assert "<script>alert(1)</script>" in shown
+    assert "{{7*7}}{% raw %}" in shown
+    assert "a" * 300 in shown
+    assert "bell\ufffd null\ufffd escape\ufffd[31m" in shown
+    assert "photo\ufffdgnp.exe" in shown
+    assert "&lt;b&gt; &amp; 'quotes'" in shown
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.text(min_size=1))
+@example(name="</script><script>alert(1)</script>")
+@example(name=" \t ")
+def test_any_text_can_be_a_contributor_and_a_reason(valuation, name):
+    data = valuation(("anna", "bert", name + "!"), 6, design="exhaustive", estimator="exact")
+    utilities = data.utilities.copy()
+    utilities.loc[3, "status"] = name + "?"
+    page = Page(render_report(replace(data, utilities=utilities, curves={})))
+    assert visible(name + "!") in page.values()
+    assert visible(name + "?") in [row[-1] for row in page.rows]
+
+
+@given(st.text(st.characters()))  # all of Unicode, surrogates too
+def test_visible_hides_nothing_and_changes_nothing_else(text):
+    shown = visible(text)
+    assert len(shown) == len(text)
+    assert visible(shown) == shown
+    shown.encode()
+    assert not set(shown) & set(
+        map(chr, [*range(9), *range(11, 32), *range(0x7F, 0xA0), *range(0x202A, 0x202F)])
+    )
+    assert all(a == b for a, b in zip(text, shown, strict=True) if a.isalnum() or a in " \n<>&$")
+
+
+def test_first_place_is_called_open_where_intervals_overlap(valuation):
+    data = valuation()
+    attribution = data.attribution
+
+    def lead(low: list[float], high: list[float]) -> str:
+        bounds = {"ci_low": np.array(low), "ci_high": np.array(high)}
+        html = render_report(replace(data, attribution=replace(attribution, **bounds)))
+        page = Page(html)
+        return page.words("h1") + " | " + " ".join(" ".join(page.texts["p"]).split())
+
+    apart = lead([0, 0, 0, 0, 0, 0.55], [0.5, 0.5, 0.5, 0.5, 0.5, 0.7])
+    assert "is worth the most" in apart
+    assert "% interval reaches that far" in apart
+    one = lead([0, 0, 0, 0, 0, 0.55], [0.5, 0.5, 0.5, 0.5, 0.56, 0.7])
+    assert "interval of 1 other overlaps with theirs" in one
+    everybody = lead([0, 0, 0, 0, 0, 0.05], [0.5, 0.5, 0.5, 0.5, 0.5, 0.7])
+    assert "No contributor stands out; digit 5 is estimated highest" in everybody
+    assert "intervals of 5 others overlap" in everybody
+    unknown = lead([np.nan] * 6, [np.nan] * 6)
+    assert "overlap" not in unknown and "reaches that far" not in unknown
+
+
+def test_a_property_that_falls_or_stays_is_told_as_such(valuation):
+    data = valuation()
+
+    def page(full_value: float, values: list[float]) -> Page:
+        numbers = np.array(values)
+        attribution = replace(
+            data.attribution,
+            full_value=full_value,
+            values=numbers,
+            ci_low=numbers - 0.01,
+            ci_high=numbers + 0.01,
+        )
+        return Page(render_report(replace(data, attribution=attribution)))
+
+    falling = page(1.0, [0.1, -0.1, -0.1, -0.1, -0.05, 0.0])
+    assert (
+        falling.words("h1")
+        == "digit 0 is worth the most; together the contributors lower the inception score"
+    )
+    level = page(1.25, [0.5, -0.1, -0.1, -0.1, -0.1, -0.1])
+    assert level.words("h1").endswith("together the contributors leave the inception score as it was")
+    assert {row[4] for row in level.values().values()} == {"\N{EN DASH}"}
+
+
+def test_says_what_share_of_the_time_was_work(valuation):
+    page = Page(render_report(valuation()))
+    assert "80.0\N{NO-BREAK SPACE}%" in " ".join(page.texts["strong"])  # (60 + 20) / 100
+    rows = [[cell.replace("\N{NO-BREAK SPACE}", " ") for cell in row] for row in page.rows]
+    assert ["starting", "10.0 s", "10.0 %"] in rows
+    assert ["finetune subset", "1 min 30 s", "75.0 %"] in rows
+    assert ["All", "2 min 0 s", ""] in rows
+    assert ["all", "2.2 s"] in rows  # 1.5 + 0.5 + 0.25 seconds for one coalition
+    widths = [
+        float(a["style"].removeprefix("flex-grow: "))
+        for _, a in page.elements
+        if "flex-grow" in a.get("style", "")
+    ]
+    assert widths == pytest.approx([0.6, 0.2, 0.05, 0.05, 0.1])
+
+
+def test_lists_coalitions_that_failed(valuation):
+    data = valuation(failed=[(4, "the loss became <i>NaN</i>"), (7, "out of memory")])
+    page = Page(render_report(data))
+    failed = {row[0]: row[2] for row in page.rows if len(row) == 3 and len(row[0]) == 32}
+    assert failed == {
+        data.utilities["key"][4]: "the loss became <i>NaN</i>",
+        data.utilities["key"][7]: "out of memory",
+    }
+    assert "2 coalitions were not measured" in " ".join(page.texts["p"])
+    assert "Coalitions that failed" not in render_report(valuation())
+
+
+def test_a_long_list_of_failures_is_cut(valuation):
+    data = valuation(n_coalitions=60, failed=[(row, f"reason {row}") for row in range(10, 35)])
+    page = Page(render_report(data))
+    assert sum(len(row) == 3 and len(row[0]) == 32 for row in page.rows) == report.MAX_FAILURES
+    assert "25 coalitions were not measured" in " ".join(page.texts["p"])
+
+
+def test_warnings_of_the_run_and_of_the_estimate_stand_on_top(valuation):
+    data = valuation()
+    warned = replace(
+        data.attribution, diagnostics={"rank": 5, "warnings": ["Measure more.", "One image was skipped."]}
+    )
+    items = Page(render_report(replace(data, attribution=warned))).texts["li"]
+    assert items[:2] == ["One image was skipped.", "Measure more."]
+
+
+def test_all_of_many_contributors_are_in_the_table(valuation):
+    names = [f"artist {i:03d}" for i in range(90)]
+    page = Page(render_report(valuation(names, 190)))
+    assert set(page.values()) == set(names)
+    assert "Only the 20 largest and the 20 smallest are drawn" in " ".join(page.texts["figcaption"])
+
+
+def test_exact_values_and_a_bare_run_are_reported_too(valuation):
+    data = valuation(("anna", "bert"), 2, design="exhaustive", estimator="exact")
+    bare = replace(
+        data, grids={}, curves={}, facts={}, stage_seconds={}, time_split={}, notes=[], config_yaml=""
+    )
+    page = Page(render_report(bare))
+    assert set(page.values()) == {"anna", "bert"}
+    assert not [tag for tag, _ in page.elements if tag == "img"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (59.94, "59.9 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (7500, "2 h 5 min")],
+)
+def test_durations(seconds, text):
+    assert report.duration(seconds) == text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def test_numbers_share_their_decimals():
+    tenths = report.number_format(np.array([12.345, -0.001]), digits=3)
+    assert [tenths(12.345), tenths(-0.26), tenths(3.0, signed=True)] == ["12.3", "\N{MINUS SIGN}0.3", "+3.0"]
+    assert report.number_format(np.array([0.0]), digits=3)(0.0) == "0.000"
+    assert report.number_format(np.array([np.nan, 1234567.0]), digits=3)(1234567.0) == "1,234,567"
+    assert report.number_format(np.array([1.0]), digits=3)(None) == "\N{EN DASH}"
+    assert report.percent(float("nan")) == "\N{EN DASH}"
+    assert [report.fact(value) for value in (1797, 0.123456789, "0012", True)] == [
+        "1,797",
+        "0.123457",
+        "0012",
+        "True",
+    ]
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of a colour (WCAG 2.2)."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+
+def test_text_stands_out_in_both_colour_schemes(valuation):
+    css = Page(render_report(valuation())).texts["style"][0]
+    schemes = re.findall(r":root \{(.*?)\n *\}", css, re.S)[:2]
+    for scheme in schemes:
+        colours = dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6});", scheme))
+        for text in ("--ink", "--muted", "--accent", "--second"):
+            for ground in ("--paper", "--card", "--note"):
+                dark, light = sorted([luminance(colours[text]), luminance(colours[ground])])
+                # 4.5:1 for text, 3:1 for lines and bars (WCAG 2.2, 1.4.3 and 1.4.11)
+                assert (light + 0.05) / (dark + 0.05) >= (4.5 if text in ("--ink", "--muted") else 3), (
+                    text,
+                    ground,
+                )

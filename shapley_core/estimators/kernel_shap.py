@@ -13,11 +13,11 @@ Directions in which the coalitions say nothing get the solution of least norm: e
 
 **Uncertainty.** Units are resampled with replacement (a complementary pair as one, else a coalition), each
 with its weight, and the regression is solved again; the standard error is the standard deviation over the
-replicates, and the interval is value ± t · standard error with (units - (n - 1)) degrees of freedom. v(∅)
-and v(N) are taken as they are. A replicate that misses too many units to determine the values gets equal
-shares in the missing directions. Where units are few, such replicates scatter widely and the intervals cover
-more often than they say: at n = 10 and 64 paired coalitions 97 % instead of 95 %, at 24 paired coalitions 99
-%.
+replicates, and the interval is value ± t · standard error with (units - (n - 1)) degrees of freedom. A
+replicate that misses too many units to determine the values gets equal shares in the missing directions;
+where units are few, such replicates scatter widely, and the intervals are too wide rather than too narrow.
+v(∅) and v(N) are taken as they are: an error in their measurement shifts all values alike, and no interval
+covers it.
 """
 
 from dataclasses import dataclass

@@ -16,8 +16,8 @@ with its weight, and the regression is solved again; the standard error is the s
 replicates, and the interval is value ± t · standard error with (units - (n - 1)) degrees of freedom. A
 replicate that misses too many units to determine the values gets equal shares in the missing directions;
 where units are few, such replicates scatter widely, and the intervals are too wide rather than too narrow.
-v(∅) and v(N) are taken as they are: an error in their measurement shifts all values about alike, no interval
-covers it.
+v(∅) and v(N) are taken as they are: an error in their measurement shifts all values about alike, and no
+interval covers it.
 """
 
 from dataclasses import dataclass

@@ -22,7 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Shapley values for the contributors of a diffusion model's training data.",
 )
-console = Console(highlight=False)
+# Bound now: a local run redirects sys.stdout to its log.
+console = Console(file=sys.stdout, highlight=False)
 
 
 @app.command()

@@ -65,7 +65,9 @@ def exclusive(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"another run is writing to {folder}; wait for it, or choose another folder with --out") from None
+            raise UserError(
+                f"another run is writing to {folder}; wait for it, or choose another folder with --out"
+            ) from None
         yield
 
 

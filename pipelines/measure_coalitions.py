@@ -65,4 +65,5 @@ def measure_coalitions(
         for task in (tuned, sampled, scored):
             settle(task, cpu=cpu, memory=memory)
             accelerate(task, accelerator=accelerator, count=accelerator_count)
-    return dsl.Collected(scored.outputs["utilities"])
+    utilities: list[dsl.Dataset] = dsl.Collected(scored.outputs["utilities"])
+    return utilities

@@ -1,22 +1,29 @@
 """What a task asks of the machine it runs on, and how often it is tried: the same words for every pipeline."""
 
 from kfp import dsl
+from kfp.dsl.pipeline_channel import PipelineChannel
 
 _RETRIES = 2
-_BACKOFF = "30s"
+_BACKOFF = "5s"
 
 
-def settle(task: dsl.PipelineTask, *, cpu: str, memory: str) -> dsl.PipelineTask:
+def settle(task: dsl.PipelineTask, *, cpu: str, memory: str) -> None:
     """Give a task its requests and limits, and its retries; both arguments may be pipeline inputs."""
-    return (
-        task.set_cpu_request(cpu)
-        .set_cpu_limit(cpu)
-        .set_memory_request(memory)
-        .set_memory_limit(memory)
-        .set_retry(_RETRIES, backoff_duration=_BACKOFF, backoff_factor=2.0)
-    )
+    task.set_cpu_request(cpu).set_cpu_limit(cpu)
+    task.set_memory_request(memory).set_memory_limit(memory)
+    task.set_retry(_RETRIES, backoff_duration=_BACKOFF, backoff_factor=2.0)
+    _reach(task, cpu, memory)
 
 
-def accelerate(task: dsl.PipelineTask, *, accelerator: str, count: str) -> dsl.PipelineTask:
-    """Give a task its accelerators; ``count`` 0 means none."""
-    return task.set_accelerator_type(accelerator).set_accelerator_limit(count)
+def accelerate(task: dsl.PipelineTask, *, accelerator: str, count: str) -> None:
+    """Give a task its accelerators; ``count`` 0 means none. Both arguments may be pipeline inputs."""
+    task.set_accelerator_type(accelerator).set_accelerator_limit(count)
+    _reach(task, accelerator, count)
+
+
+def _reach(task: dsl.PipelineTask, *values: str) -> None:
+    """Make inputs that a task uses only for its resources known to the loop around it.
+
+    Kubeflow's compiler hands a loop only what its tasks take as arguments, and would leave these names dangling.
+    """
+    task.register_pipeline_channels([value for value in values if isinstance(value, PipelineChannel)])

@@ -48,9 +48,7 @@ def valuation(
     planned = plan(dataset=dataset, config=config)
     trained = train(dataset=dataset, config=config, store=store)
     smaller = prune(dataset=dataset, config=config, model=trained.outputs["model"], store=store)
-    game = reference(
-        dataset=dataset, config=config, model=trained.outputs["model"], pruned=smaller.outputs["pruned"]
-    )
+    game = reference(dataset=dataset, config=config, model=trained.outputs["model"], pruned=smaller.outputs["pruned"])
     measured = measure_coalitions(
         dataset=dataset,
         config=config,
@@ -79,6 +77,8 @@ def valuation(
     )
     for task in (planned, solved):
         settle(task, cpu=_LIGHT_CPU, memory=_LIGHT_MEMORY)
+        # Small matrices: more threads of the linear algebra only get into each other's way.
+        task.set_env_variable("OMP_NUM_THREADS", "1")
     for task in (prepared, trained, smaller, game):
         settle(task, cpu=cpu, memory=memory)
     for task in (trained, smaller, game):

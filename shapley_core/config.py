@@ -62,7 +62,9 @@ class ModelConfig(Section):
             raise ValueError(f"block_out_channels names {n} blocks: down_block_types and up_block_types must too")
         odd = [c for c in self.block_out_channels if c % self.norm_num_groups]
         if odd:
-            raise ValueError(f"norm_num_groups {self.norm_num_groups} must divide every block width; it does not divide {odd}")
+            raise ValueError(
+                f"norm_num_groups {self.norm_num_groups} must divide every block width; it does not divide {odd}"
+            )
         return self
 
 
@@ -82,7 +84,9 @@ class TrainingConfig(Section):
     batch_size: int = Field(64, ge=2)
     learning_rate: float = Field(1e-4, gt=0)
     weight_decay: float = Field(0.0, ge=0)
-    ema_decay: float = Field(0.9999, ge=0, lt=1, description="upper limit of the EMA decay; sampling uses the EMA weights")
+    ema_decay: float = Field(
+        0.9999, ge=0, lt=1, description="upper limit of the EMA decay; sampling uses the EMA weights"
+    )
     gradient_clip: float = Field(1.0, gt=0, description="largest norm of a step's gradient")
     random_flip: bool = Field(False, description="flip half of the images left to right")
 
@@ -171,7 +175,11 @@ class ValuationConfig(Section):
 
 def preset_names() -> list[str]:
     """The presets that come with the project."""
-    return sorted(p.name.removesuffix(".yaml") for p in resources.files("shapley_core.presets").iterdir() if p.name.endswith(".yaml"))
+    return sorted(
+        p.name.removesuffix(".yaml")
+        for p in resources.files("shapley_core.presets").iterdir()
+        if p.name.endswith(".yaml")
+    )
 
 
 def resolve(preset: str, overrides: Mapping[str, Any] | None = None) -> ValuationConfig:

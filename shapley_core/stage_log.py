@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -94,7 +95,7 @@ def time_split(logs: Iterable[StageLog], start: float, end: float) -> dict[str, 
         edges.update(t for _, a, b in log.phases for t in (a, b))
     moments = sorted(t for t in edges if start <= t <= end)
     split = dict.fromkeys((*PHASES, STARTING), 0.0)
-    for a, b in zip(moments, moments[1:], strict=False):
+    for a, b in pairwise(moments):
         running = [log for log in logs if log.started <= a and log.finished >= b]
         if not running:
             split[STARTING] += b - a

@@ -205,9 +205,7 @@ class S3Store:
         with self._errors_told():
             while True:
                 try:
-                    self._client.put_object(
-                        Bucket=self._bucket, Key=self._key(key), Body=data, IfNoneMatch="*"
-                    )
+                    self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=data, IfNoneMatch="*")
                     return True
                 except ClientError as error:
                     code = error.response["Error"]["Code"]
@@ -300,8 +298,7 @@ class S3Store:
         answer = " ".join(dict.fromkeys((str(status), code)))  # the code may be the status itself
         if code == "NoSuchBucket":
             return UserError(
-                f"cannot use {self.uri}: {self._server} has no bucket '{self._bucket}'. "
-                "Create it or check its name"
+                f"cannot use {self.uri}: {self._server} has no bucket '{self._bucket}'. Create it or check its name"
             )
         if status in (401, 403):
             return UserError(

@@ -150,10 +150,12 @@ def coalition_curves(utilities: pd.DataFrame) -> dict[str, dict[str, list[float]
 
 def safe_name(name: str) -> str:
     """``name`` as one part of a metric's name: as it is where MLflow takes it, else made unique by a hash."""
-    safe = re.sub(r"[^\w.\- :]", "_", name)[: _MAX_KEY - 50]
-    if safe == name and safe.strip(". ") and safe == safe.strip():
-        return safe
-    return f"{safe.strip()}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
+    longest = _MAX_KEY - 50  # leaves room for what the name is a part of
+    safe = re.sub(r"[^\w.\- :]", "_", name)
+    if safe == name == name.strip() and name.strip(".") and len(name) <= longest:
+        return name
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{safe[: longest - 9].strip()}-{digest}"
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -231,9 +233,7 @@ def _points(metrics: Mapping[str, float], curves: Mapping[str, Mapping[str, Sequ
 
     now = int(time.time() * 1000)
     single = [(name, 0.0, value) for name, value in metrics.items()]
-    history = [
-        (name, *point) for name, c in curves.items() for point in zip(c["step"], c["value"], strict=True)
-    ]
+    history = [(name, *point) for name, c in curves.items() for point in zip(c["step"], c["value"], strict=True)]
     return [Metric(_key(k), float(v), now, int(step)) for k, step, v in single + history if math.isfinite(v)]
 
 

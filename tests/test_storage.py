@@ -459,6 +459,38 @@ def test_large_uploads_to_s3_go_in_parts(s3_server: servers.S3Server, s3_bucket:
     assert stored["ETag"].strip('"').endswith("-3")  # S3's mark of an object made of three parts
 
 
+@pytest.mark.parametrize(
+    "operation",
+    [
+        'store.write("k", new)',
+        'store.write_new("new", new)',
+        'store.upload("k", folder / "file")',
+        'open_store(str(folder)).download("file", folder / "store" / "k")',
+    ],
+)
+def test_killed_in_the_middle_of_a_local_file(tmp_path: Path, operation: str) -> None:
+    """The kernel kills the writer at a file size of 1 MiB, a quarter of the way."""
+    store = open_store(str(tmp_path / "store"))
+    store.write("k", b"old")
+    (tmp_path / "file").write_bytes(bytes(4 * MIB))
+    code = f"""
+import resource, signal, sys
+from pathlib import Path
+from shapley_core.storage import open_store
+folder = Path(sys.argv[1])
+store, new = open_store(str(folder / "store")), bytes(4 << 20)
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+{operation}
+"""
+    result = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=REPOSITORY)
+    assert result.returncode == -signal.SIGXFSZ
+    assert store.list() == ["k"]
+    assert store.read("k") == b"old"
+    assert store.read("new") is None
+
+
 class TestLocalRefuses:
     def writes_fail(self, store: Store, tmp_path: Path, sentence: str) -> None:
         (tmp_path / "source").write_bytes(b"x")

@@ -21,7 +21,7 @@ def estimate(
     results: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
-):
+) -> None:
     """Solves for the Shapley values and writes values, utilities and report; logs them to MLflow.
 
     Args:

@@ -15,7 +15,7 @@ def finetune_subset(
     shard: int,
     store: str,
     models: dsl.Output[dsl.Model],
-):
+) -> None:
     """Fine-tunes the pruned model on each coalition of the shard that has not been measured yet.
 
     Args:

@@ -12,7 +12,7 @@ def generate(
     models: dsl.Input[dsl.Model],
     shard: int,
     images: dsl.Output[dsl.Dataset],
-):
+) -> None:
     """Samples images from each coalition's model with DDIM, from the same initial noise for all.
 
     Args:

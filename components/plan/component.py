@@ -27,6 +27,4 @@ def plan(
 
     from shapley_core.stages import plan, task
 
-    return task.run(
-        plan.plan, Path(dataset.path), Path(config.path), plan=Path(coalitions.path), log=Path(log.path)
-    )
+    return task.run(plan.plan, Path(dataset.path), Path(config.path), plan=Path(coalitions.path), log=Path(log.path))

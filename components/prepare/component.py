@@ -14,7 +14,7 @@ def prepare(
     config: dsl.Output[dsl.Artifact],
     log: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
-):
+) -> None:
     """Validates the configuration and brings the training images into their one on-disk form.
 
     Args:

@@ -14,7 +14,7 @@ def prune(
     pruned: dsl.Output[dsl.Model],
     log: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
-):
+) -> None:
     """Prunes the trained model by magnitude and fine-tunes it on everybody's images.
 
     Args:

@@ -14,7 +14,7 @@ def reference(
     game: dsl.Output[dsl.Artifact],
     log: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
-):
+) -> None:
     """Makes what the property scores with, names the game, and measures the full and the pruned model.
 
     Args:

@@ -14,7 +14,7 @@ def score(
     shard: int,
     store: str,
     utilities: dsl.Output[dsl.Dataset],
-):
+) -> None:
     """Measures the global model property of each coalition's images and keeps the utilities in the store.
 
     Args:

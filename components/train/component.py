@@ -13,7 +13,7 @@ def train(
     model: dsl.Output[dsl.Model],
     log: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
-):
+) -> None:
     """Trains the diffusion model on everybody's images; takes up its checkpoint after an interruption.
 
     Args:

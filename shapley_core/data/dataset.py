@@ -170,6 +170,13 @@ class ContributorDataset:
         return pixels
 
     @property
+    def contributor_ids(self) -> np.ndarray:
+        """Which of :attr:`contributors` each image belongs to, int64 of shape (N,), in the order of :meth:`images`
+        of everybody; picking rows by it gives a coalition's images without decoding them again."""
+        owner = np.repeat(np.arange(len(self.entries)), [entry.n_images for entry in self.entries])
+        return np.concatenate([owner[start : start + n] for start, n in self._blocks()])
+
+    @property
     def labels(self) -> np.ndarray | None:
         """Class ids, int64 of shape (N,), in the order of :meth:`images` of everybody; None without
         labels."""

@@ -9,9 +9,7 @@ from shapley_core.estimators.result import Attribution, additive_fit
 from shapley_core.games.measured import MeasuredGame
 
 
-def exact(
-    game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int = 0, seed: int = 0
-) -> Attribution:
+def exact(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int = 0, seed: int = 0) -> Attribution:
     """Shapley values of a game whose every coalition was measured: mean marginal contributions, paper eq. 4.
 
     Nothing was sampled, so standard errors are zero and intervals have no width; ``n_bootstrap`` and

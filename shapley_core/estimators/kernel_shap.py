@@ -45,9 +45,7 @@ _RIDGE = 1e-10
 _MANY_UNDETERMINED = 0.1
 
 
-def kernel_shap(
-    game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int = 1000, seed: int = 0
-) -> Attribution:
+def kernel_shap(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int = 1000, seed: int = 0) -> Attribution:
     """Shapley values by constrained least squares, with bootstrap standard errors and intervals.
 
     Standard errors and intervals are NaN, and ``diagnostics["warnings"]`` says so, when there are fewer

@@ -109,7 +109,7 @@ def additive_fit(game: MeasuredGame, values: Floats) -> dict[str, float]:
         compute them from.
     """
     m, n = game.membership.shape
-    utilities = game.values  # noqa: PD011 - an array, not a data frame
+    utilities = game.values
     residual = utilities - game.null_value - game.membership @ values
     residual_variance = np.average(residual**2, weights=game.weight)
     mean = np.average(utilities, weights=game.weight)

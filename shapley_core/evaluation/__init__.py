@@ -1,0 +1,1 @@
+"""How well an attribution predicts what retraining would show."""

@@ -88,9 +88,7 @@ class Plan:
         return cls(tuple(facts["contributors"]), tuple(facts["fingerprints"]), facts["design"], table)
 
 
-def make_plan(
-    fingerprints: Mapping[str, str], design: str, n_coalitions: int, seed: int, shard_size: int
-) -> Plan:
+def make_plan(fingerprints: Mapping[str, str], design: str, n_coalitions: int, seed: int, shard_size: int) -> Plan:
     """Draws the coalitions of a valuation and shares them out among shards.
 
     Args:

@@ -13,4 +13,5 @@ def compute_device(threads: int) -> torch.device:
     so the number of threads is always set and never left to chance.
     """
     torch.set_num_threads(threads or os.cpu_count() or 1)
-    return PartialState().device
+    device: torch.device = PartialState().device
+    return device

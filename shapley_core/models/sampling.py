@@ -28,9 +28,7 @@ def initial_noise(n_images: int, shape: tuple[int, int, int], seed: int) -> torc
 
 
 @torch.inference_mode()
-def sample(
-    unet: UNet2DModel, schedule: NoiseScheduleConfig, config: GenerationConfig, seed: int
-) -> NDArray[np.uint8]:
+def sample(unet: UNet2DModel, schedule: NoiseScheduleConfig, config: GenerationConfig, seed: int) -> NDArray[np.uint8]:
     """Generate ``config.n_images`` images as pixels (N, H, W, C).
 
     Deterministic given the weights and ``seed``; with ``eta`` > 0 the noise added on the way is drawn per image, too.
@@ -60,9 +58,7 @@ def _denoise(
     x = padded.to(unet.device)
     scheduler = sampling_schedule(schedule)
     scheduler.set_timesteps(config.n_steps, device=unet.device)
-    generators = [
-        torch.Generator().manual_seed(derive_seed(seed, "path", first_index + i)) for i in range(len(x))
-    ]
+    generators = [torch.Generator().manual_seed(derive_seed(seed, "path", first_index + i)) for i in range(len(x))]
     for t in scheduler.timesteps:
         epsilon = unet(x, t).sample
         variance_noise = None

@@ -1,0 +1,1 @@
+"""The presets: what to value and how, one YAML file each."""

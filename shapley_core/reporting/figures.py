@@ -64,9 +64,7 @@ _STYLE: dict[Any, Any] = {
 
 def figures(data: "ReportData") -> dict[str, bytes]:
     """The figures of the report as PNG files: name (``"values"``, ``"utilities"``, ...) to bytes."""
-    return {
-        name: _save(draw, format="png", dpi=160, facecolor="white") for name, draw in drawings(data).items()
-    }
+    return {name: _save(draw, format="png", dpi=160, facecolor="white") for name, draw in drawings(data).items()}
 
 
 def svg_figures(data: "ReportData") -> dict[str, Markup]:

@@ -120,9 +120,7 @@ def leader(attribution: Attribution) -> Leader:
     first, *others = attribution.to_frame().to_dict("records")
     bounds = np.concatenate([attribution.ci_low, attribution.ci_high])
     rivals = sum(other["ci_high"] >= first["ci_low"] for other in others)
-    return Leader(
-        first["contributor"], first["value"], first["share"], rivals if np.isfinite(bounds).all() else None
-    )
+    return Leader(first["contributor"], first["value"], first["share"], rivals if np.isfinite(bounds).all() else None)
 
 
 def failures(utilities: pd.DataFrame) -> list[dict[str, Any]]:
@@ -130,9 +128,7 @@ def failures(utilities: pd.DataFrame) -> list[dict[str, Any]]:
     unusable = (utilities["status"] != "ok") | ~np.isfinite(utilities["value"].astype(float))
     rows = utilities[unusable]
     reason = rows["status"].where(rows["status"] != "ok", "the value is not a finite number")
-    return [
-        {"key": k, "seed": s, "reason": r} for k, s, r in zip(rows["key"], rows["seed"], reason, strict=True)
-    ]
+    return [{"key": k, "seed": s, "reason": r} for k, s, r in zip(rows["key"], rows["seed"], reason, strict=True)]
 
 
 def coalition_seconds(utilities: pd.DataFrame) -> dict[str, float]:

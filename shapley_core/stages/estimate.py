@@ -16,7 +16,8 @@ from pathlib import Path
 import pandas as pd
 
 from shapley_core.config import ValuationConfig
-from shapley_core.estimators import Attribution, convergence, get_estimator
+from shapley_core.estimators import Attribution, get_estimator
+from shapley_core.estimators.convergence import convergence
 from shapley_core.games.measured import MeasuredGame, measured_game
 from shapley_core.games.plan import Plan
 from shapley_core.games.utilities import merge_utilities, read_utilities, write_utilities
@@ -179,7 +180,7 @@ def _track(settings: ValuationConfig, report: ReportData, tracking_uri: str, res
         | numbers
         | {f"seconds/{stage}": seconds for stage, seconds in report.stage_seconds.items()}
         | {f"wall_seconds/{kind}": seconds for kind, seconds in report.time_split.items()},
-        curves=dict(report.curves) | coalition_curves(report.utilities),
+        curves={**report.curves, **coalition_curves(report.utilities)},
         tags={"game_id": str(report.facts["game id"]), "preset": settings.preset},
         tables={"values": attribution.to_frame()},
         artifacts=results,

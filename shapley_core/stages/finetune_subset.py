@@ -31,7 +31,15 @@ logger = logging.getLogger(__name__)
 
 
 def finetune_subset(
-    dataset: Path, config: Path, pruned: Path, reference: Path, plan: Path, shard: int, store: str, *, models: Path
+    dataset: Path,
+    config: Path,
+    pruned: Path,
+    reference: Path,
+    plan: Path,
+    shard: int,
+    store: str,
+    *,
+    models: Path,
 ) -> dict[str, float]:
     """Write the averaged weights and the record of every coalition of ``shard`` that is not in the store yet."""
     log = StageLog("finetune_subset")
@@ -43,27 +51,28 @@ def finetune_subset(
     known = kept[(kept["property"] == settings.property.name) & (kept["status"] == OK)]
     done = {*zip(known["key"], known["seed"], strict=True)}
     done |= {(record.key, record.seed) for record in read_records(models).values()}
-    rows = list(drawn.shard(shard).itertuples())
-    missing = [row for row in rows if (row.key, row.seed) not in done]
+    rows = drawn.shard(shard).to_dict("records")
+    missing = [row for row in rows if (row["key"], row["seed"]) not in done]
     logger.info("shard %d: %d coalitions to fine-tune, %d done before", shard, len(missing), len(rows) - len(missing))
     if missing:
         device = compute_device(settings.run.loop_threads)
         unet = load_unet(pruned).to(device)
         start = copy.deepcopy(unet.state_dict())
+        images = to_model_range(data.images()).to(device)
+        owners = torch.from_numpy(data.contributor_ids)
         with log.phase("training"):
             for position, row in enumerate(missing, start=1):
-                record = CoalitionRecord(row.key, row.seed, device=device.type)
+                record = CoalitionRecord(row["key"], row["seed"], device=device.type)
+                chosen = torch.isin(owners, torch.tensor(row["members"], dtype=torch.long))
                 begun = time.perf_counter()
-                members = [drawn.contributors[i] for i in row.members]
 
-                def work(members: list[str] = members, seed: int = row.seed, key: str = row.key) -> None:
+                def work(record: CoalitionRecord = record, chosen: torch.Tensor = chosen) -> None:
                     unet.load_state_dict(start)
-                    if members:
-                        images = to_model_range(data.images(members)).to(device)
-                        finetune(unet, images, settings, seed)
+                    if chosen.any():
+                        finetune(unet, images[chosen.to(device)], settings, record.seed)
                     else:
-                        untrain(unet, seed)
-                    save_file(unet.state_dict(), models / f"{key}.safetensors")
+                        untrain(unet, record.seed)
+                    save_file(unet.state_dict(), models / f"{record.key}.safetensors")
 
                 attempt(record, "fine-tuning", work)
                 record.training_seconds = time.perf_counter() - begun

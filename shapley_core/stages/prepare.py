@@ -38,7 +38,9 @@ def prepare(
     record = StageLog("prepare")
     settings = resolve(preset, overrides)
     check_names(settings)
-    open_store(store).write("writable", b"")
+    root = open_store(store)
+    root.write("writable", b"")
+    root.delete("writable")
     data = load_source(settings.data)
     get_property(settings.property.name).check(data, settings.property)
     draw_design(settings.game.design, len(data.contributors), settings.game.n_coalitions, settings.seed)
@@ -46,7 +48,11 @@ def prepare(
     settings.save(config)
     n_images = sum(data.n_images.values())
     logger.info("%d images of %d contributors", n_images, len(data.contributors))
-    record.facts |= {"images": n_images, "contributors": len(data.contributors), "images_skipped": data.n_skipped}
+    record.facts |= {
+        "images": n_images,
+        "contributors": len(data.contributors),
+        "images_skipped": data.n_skipped,
+    }
     record.save(log)
     return {"images": n_images, "contributors": len(data.contributors)}
 

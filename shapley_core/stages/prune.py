@@ -18,9 +18,7 @@ from shapley_core.training.loop import DiffusionTrainer
 from shapley_core.training.resumable import train_resumably
 
 
-def prune(
-    dataset: Path, config: Path, model: Path, store: str, *, pruned: Path, log: Path
-) -> dict[str, float]:
+def prune(dataset: Path, config: Path, model: Path, store: str, *, pruned: Path, log: Path) -> dict[str, float]:
     """Write the pruned and fine-tuned UNet (the paper's theta~*) to the folder ``pruned``."""
     record = StageLog("prune")
     settings = ValuationConfig.load(config)

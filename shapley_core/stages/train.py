@@ -25,9 +25,7 @@ def train(dataset: Path, config: Path, store: str, *, model: Path, log: Path) ->
     settings = ValuationConfig.load(config)
     data = ContributorDataset.load(dataset)
     root = open_store(store)
-    key = game_id(
-        {"data": data.digest, **settings.model_dump(include={"model", "training", "noise_schedule", "seed"})}
-    )
+    key = game_id({"data": data.digest, **settings.model_dump(include={"model", "training", "noise_schedule", "seed"})})
 
     def make() -> None:
         device = compute_device(settings.run.threads)

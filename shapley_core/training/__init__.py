@@ -1,0 +1,1 @@
+"""Training with the diffusion loss: full model, pruned model, coalitions."""

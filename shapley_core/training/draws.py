@@ -3,6 +3,7 @@
 That makes a run resumable at any step with the same result, and independent of whatever else the process did.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -28,9 +29,7 @@ class Batch:
     flips: torch.Tensor
 
 
-def draw_batch(
-    seed: int, step: int, n_images: int, batch_size: int, n_timesteps: int, shape: tuple[int, int, int]
-) -> Batch:
+def draw_batch(seed: int, step: int, n_images: int, batch_size: int, n_timesteps: int, shape: Sequence[int]) -> Batch:
     """The draws of ``step``: images in shuffled epochs, antithetic timesteps, noise and flips."""
     generator = torch.Generator().manual_seed(derive_seed(seed, "step", step))
     half = torch.randint(n_timesteps, (-(-batch_size // 2),), generator=generator)

@@ -86,15 +86,20 @@ class DiffusionTrainer:
                 rate = (self.step - first) / (now - started)
                 left = (self.config.steps - self.step) / rate
                 logger.info(
-                    "%s: step %d of %d, %.1f steps/s, %.0f s left", label, self.step, self.config.steps, rate, left
+                    "%s: step %d of %d, %.1f steps/s, %.0f s left",
+                    label,
+                    self.step,
+                    self.config.steps,
+                    rate,
+                    left,
                 )
         if self.losses and not torch.isfinite(self.losses[-1]):
             raise DivergedError(f"the loss is {float(self.losses[-1])} after {self.step} steps")
 
     def _train_step(self) -> None:
-        shape = tuple(self.images.shape[1:])
+        n_images, *shape = self.images.shape
         n_timesteps = self._schedule.config.num_train_timesteps
-        batch = draw_batch(self.seed, self.step, len(self.images), self.config.batch_size, n_timesteps, shape)
+        batch = draw_batch(self.seed, self.step, n_images, self.config.batch_size, n_timesteps, shape)
         loss = self._loss(batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self._parameters, self.config.gradient_clip, foreach=True)
@@ -151,9 +156,7 @@ class DiffusionTrainer:
         state = self._optimizer.state_dict()
         names = {key.split(".", 2)[2] for key in tensors if ".optimizer." in key}
         with torch.no_grad():
-            for i, (parameter, shadow) in enumerate(
-                zip(self._parameters, self._ema.shadow_params, strict=True)
-            ):
+            for i, (parameter, shadow) in enumerate(zip(self._parameters, self._ema.shadow_params, strict=True)):
                 parameter.copy_(tensors[f"{i}.weight"])
                 shadow.copy_(tensors[f"{i}.average"])
                 state["state"][i] = {name: tensors[f"{i}.optimizer.{name}"] for name in names}

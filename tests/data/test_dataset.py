@@ -35,9 +35,7 @@ def picture(seed: int, mode: str = "RGB", size: tuple[int, int] = (6, 4)) -> Ima
 
 def dataset_of(*parts: tuple[str, list[int]], caption: str = "c", label: str = "7") -> ContributorDataset:
     records = [
-        ImageRecord.encode(name, picture(seed), label=label, caption=caption)
-        for name, seeds in parts
-        for seed in seeds
+        ImageRecord.encode(name, picture(seed), label=label, caption=caption) for name, seeds in parts for seed in seeds
     ]
     return ContributorDataset.from_records(records, {"source": "test"})
 
@@ -59,10 +57,7 @@ def test_image_hash_and_fingerprint_are_as_documented() -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.permutations(range(5)), st.text(min_size=1).filter(lambda s: s.isprintable()))
 def test_fingerprint_depends_on_neither_order_nor_name(order: list[int], name: str) -> None:
-    assert (
-        dataset_of((name, order)).fingerprints[name]
-        == dataset_of(("ann", [0, 1, 2, 3, 4])).fingerprints["ann"]
-    )
+    assert dataset_of((name, order)).fingerprints[name] == dataset_of(("ann", [0, 1, 2, 3, 4])).fingerprints["ann"]
 
 
 def test_fingerprint_changes_with_pixel_caption_label_and_size() -> None:
@@ -136,9 +131,7 @@ def test_labels_and_captions_stand_beside_their_images() -> None:
     # The red value of an image is its label, so that the three can be compared.
     values = [10, 9, 2, 30, 4, 9]
     records = [
-        ImageRecord.encode(
-            f"c{i % 3}", Image.new("RGB", (2, 2), (v, i, 0)), label=str(v), caption=f"image {v}"
-        )
+        ImageRecord.encode(f"c{i % 3}", Image.new("RGB", (2, 2), (v, i, 0)), label=str(v), caption=f"image {v}")
         for i, v in enumerate(values)
     ]
     dataset = ContributorDataset.from_records(records, {})
@@ -246,9 +239,7 @@ def test_a_killed_save_is_incomplete(tmp_path: Path) -> None:
         ContributorDataset.load(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"files": {"data-00000-of-00001.arrow": "x"}}', "\udcff"]
-)
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"files": {"data-00000-of-00001.arrow": "x"}}', "\udcff"])
 def test_a_broken_index_is_told(tmp_path: Path, content: str) -> None:
     dataset_of(("ann", [1]), ("bob", [2])).save(tmp_path)
     (tmp_path / "contributors.json").write_bytes(content.encode(errors="surrogateescape"))

@@ -180,9 +180,7 @@ def test_the_centre_square_is_taken(size: tuple[int, int]) -> None:
 
 
 def test_making_smaller_averages_over_the_area() -> None:
-    fine = Image.fromarray(
-        (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
-    )  # a one-pixel chequerboard
+    fine = Image.fromarray((np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8))  # a one-pixel chequerboard
     assert set(np.asarray(decode(encoded(fine, "PNG"), "L", 8)).ravel().tolist()) <= {126, 127, 128, 129}
 
 
@@ -369,8 +367,6 @@ def test_decompression_bombs_are_bad_images(tmp_path: Path) -> None:
     # 100 million pixels (Pillow warns) and 256 million (Pillow refuses), in a few kilobytes
     Image.new("1", (10_000, 10_000)).save(tmp_path / "bob/large.png")
     Image.new("1", (16_000, 16_000)).save(tmp_path / "bob/larger.png")
-    with pytest.raises(
-        UserError, match=r"2 of 4 .*large\.png' \(.*decompression bomb.*larger\.png' \(.*bomb"
-    ):
+    with pytest.raises(UserError, match=r"2 of 4 .*large\.png' \(.*decompression bomb.*larger\.png' \(.*bomb"):
         load(tmp_path)
     assert load(tmp_path, skip_bad_images=True).n_skipped == 2

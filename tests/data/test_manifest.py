@@ -17,9 +17,7 @@ from shapley_core.errors import UserError
 
 def load(path: Path, skip_bad_images: bool = False) -> ContributorDataset:
     return load_source(
-        DataConfig(
-            source="manifest", path=str(path), mode="RGB", resolution=4, skip_bad_images=skip_bad_images
-        )
+        DataConfig(source="manifest", path=str(path), mode="RGB", resolution=4, skip_bad_images=skip_bad_images)
     )
 
 
@@ -42,10 +40,7 @@ def write_csv(path: Path, *rows: Sequence[object]) -> Path:
 
 
 def test_images_labels_and_captions_come_together(images: Path) -> None:
-    rows = [
-        (f"{i}.png", "ann" if i < 4 else "bob", 10 * (i % 3), f"number {i}, of\n“ten”", "x")
-        for i in range(10)
-    ]
+    rows = [(f"{i}.png", "ann" if i < 4 else "bob", 10 * (i % 3), f"number {i}, of\n“ten”", "x") for i in range(10)]
     header = ("path", "contributor", "label", "caption", "ignored")
     by_csv = load(write_csv(images / "m.csv", header, *rows))
     frame = pd.DataFrame(rows, columns=list(header))
@@ -64,9 +59,7 @@ def test_images_labels_and_captions_come_together(images: Path) -> None:
 
 def test_paths_are_relative_to_the_table_or_absolute(images: Path) -> None:
     (images / "tables").mkdir()
-    path = write_csv(
-        images / "tables/m.csv", ("path", "contributor"), ("../1.png", "ann"), (images / "2.png", "bob")
-    )
+    path = write_csv(images / "tables/m.csv", ("path", "contributor"), ("../1.png", "ann"), (images / "2.png", "bob"))
     dataset = load(path)
     assert dataset.images(["ann"])[0, 0, 0, 0] == 1
     assert dataset.images(["bob"])[0, 0, 0, 0] == 2
@@ -85,9 +78,7 @@ def test_the_order_of_rows_does_not_matter(images: Path) -> None:
 
 def test_one_file_may_be_listed_by_two_contributors(images: Path) -> None:
     dataset = load(
-        write_csv(
-            images / "m.csv", ("path", "contributor"), ("1.png", "ann"), ("1.png", "bob"), ("1.png", "bob")
-        )
+        write_csv(images / "m.csv", ("path", "contributor"), ("1.png", "ann"), ("1.png", "bob"), ("1.png", "bob"))
     )
     assert dataset.n_images == {"ann": 1, "bob": 2}
 
@@ -114,9 +105,7 @@ def test_contributor_names_are_data(images: Path) -> None:
 
 
 def test_numbers_in_parquet_become_names(images: Path) -> None:
-    frame = pd.DataFrame(
-        {"path": ["1.png", "2.png", "3.png"], "contributor": [7, 8, 8], "label": [1.0, 2.0, 10.0]}
-    )
+    frame = pd.DataFrame({"path": ["1.png", "2.png", "3.png"], "contributor": [7, 8, 8], "label": [1.0, 2.0, 10.0]})
     frame.to_parquet(images / "m.parquet")
     dataset = load(images / "m.parquet")
     assert dataset.contributors == ("7", "8")

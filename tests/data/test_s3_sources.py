@@ -23,9 +23,7 @@ def folder(tmp_path: Path) -> Path:
         Image.new("RGB", (9, 7), (i, 0, 0)).save(tmp_path / "in" / name / f"{i}.png")
     (tmp_path / "in/bob/notes.txt").write_text("not an image")
     (tmp_path / "in/tables").mkdir()
-    (tmp_path / "in/tables/m.csv").write_text(
-        "path,contributor,caption\n../ann/0.png,ann,a\n../bob/3.png,bob,b\n"
-    )
+    (tmp_path / "in/tables/m.csv").write_text("path,contributor,caption\n../ann/0.png,ann,a\n../bob/3.png,bob,b\n")
     (tmp_path / "in/m.csv").write_text("path,contributor,caption\nann/0.png,ann,a\n./bob/3.png,bob,b\n")
     return tmp_path / "in"
 
@@ -71,9 +69,7 @@ def test_what_is_missing_or_wrong_is_told(folder: Path, s3_bucket: str) -> None:
         load_source(config("manifest", f"s3://{s3_bucket}/data/m.csv"))
 
 
-def test_a_refused_address_is_told_as_such(
-    folder: Path, s3_bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refused_address_is_told_as_such(folder: Path, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     upload(folder, f"s3://{s3_bucket}/data")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     for source, path in [("image_folder", "data"), ("manifest", "data/m.csv")]:

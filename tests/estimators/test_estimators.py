@@ -303,9 +303,7 @@ def test_too_few_units_give_values_without_intervals():
     assert result.diagnostics["rank"] == 9
     assert np.isnan([result.std_errors, result.ci_low, result.ci_high]).all()
     (warning,) = result.diagnostics["warnings"]
-    assert warning.startswith(
-        "9 independent measurements cannot say how certain the values of 10 contributors"
-    )
+    assert warning.startswith("9 independent measurements cannot say how certain the values of 10 contributors")
     assert {c["ci_low"] for c in result.to_dict()["contributors"]} == {None}
 
 
@@ -313,9 +311,7 @@ def test_contributors_that_were_not_told_apart_share_equally():
     # Contributors 2 and 3 are in the same coalitions, always.
     membership = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [1, 0, 1, 1], [0, 1, 1, 1], [0, 0, 1, 1]], dtype=bool)
     worth = np.array([1.0, 2, 3, 7])
-    game = replace(
-        play(lambda z: z @ worth, 4), membership=membership, values=membership @ worth, weight=np.ones(5)
-    )
+    game = replace(play(lambda z: z @ worth, 4), membership=membership, values=membership @ worth, weight=np.ones(5))
     result = kernel_shap(replace(game, pair=np.full(5, -1)))
     np.testing.assert_allclose(result.values, [1, 2, 5, 5], atol=1e-9)
     assert result.diagnostics["rank"] == 2
@@ -325,8 +321,7 @@ def test_contributors_that_were_not_told_apart_share_equally():
 def test_residuals_tell_the_noise():
     v, _ = quadratic_game(10, 0, 0.0)
     stds = [
-        kernel_shap(play(v, 10, "iid", 60, s, noise=0.5), n_bootstrap=0).diagnostics["residual_std"]
-        for s in range(40)
+        kernel_shap(play(v, 10, "iid", 60, s, noise=0.5), n_bootstrap=0).diagnostics["residual_std"] for s in range(40)
     ]
     assert np.sqrt(np.mean(np.square(stds))) == pytest.approx(0.5, rel=0.1)
 
@@ -345,9 +340,7 @@ def test_r_squared_by_hand():
 
 def test_exact_needs_every_coalition():
     game = play(glove, 3)
-    with pytest.raises(
-        UserError, match=r"all 6 coalitions of 3 contributors, and 1 are missing.*'exhaustive'"
-    ):
+    with pytest.raises(UserError, match=r"all 6 coalitions of 3 contributors, and 1 are missing.*'exhaustive'"):
         exact(game.first(5))
     with pytest.raises(UserError, match="missing"):
         exact(play(lambda z: z.sum(axis=1), 100, "paired", 400))

@@ -79,7 +79,5 @@ def test_frame_holds_the_same_rows():
 def test_ranks_order_the_values(values):
     result = replace(RESULT, values=np.array(values, dtype=float))
     assert sorted(result.ranks) == [1, 2, 3, 4]
-    by_rank = [
-        (-v, name) for _, v, name in sorted(zip(result.ranks, values, result.contributors, strict=True))
-    ]
+    by_rank = [(-v, name) for _, v, name in sorted(zip(result.ranks, values, result.contributors, strict=True))]
     assert by_rank == sorted(by_rank)

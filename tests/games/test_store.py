@@ -152,9 +152,7 @@ def test_a_damaged_table_is_named(store: Store, damage: str) -> None:
     # Inside the value column, where Parquet itself would notice nothing.
     position = data.index(b"\x00\x00\x00\x00\x00\x00\xf0\x3f")
     changed = data[:position] + b"\x01" + data[position + 1 :]
-    store.write(
-        key, {"cut": data[:-10], "changed": changed, "emptied": b"", "nonsense": b"not Parquet"}[damage]
-    )
+    store.write(key, {"cut": data[:-10], "changed": changed, "emptied": b"", "nonsense": b"not Parquet"}[damage])
     with pytest.raises(UserError, match=f"{store.uri}/{key} is damaged"):
         utilities.load()
     store.delete(key)

@@ -50,9 +50,7 @@ def make_valuation(
         {
             "key": plan.table["key"],
             "property": "inception_score",
-            "value": 1.25
-            + plan.membership @ (np.arange(1, n + 1) / 10)
-            + 0.02 * noise * (plan.table["size"] % n > 0),
+            "value": 1.25 + plan.membership @ (np.arange(1, n + 1) / 10) + 0.02 * noise * (plan.table["size"] % n > 0),
             "seed": plan.table["seed"],
             "status": "ok",
             "training_seconds": 1.5,

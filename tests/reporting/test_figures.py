@@ -36,9 +36,7 @@ def test_svgs_scale_and_take_the_colours_of_the_page(valuation):
         assert "viewBox" in root.attrib
         assert not {"width", "height"} & set(root.attrib)
         assert "var(--ink)" in svg or "var(--muted)" in svg
-        assert set(re.findall(r"#[0-9a-f]{6}\b", svg)) == set(), (
-            "a colour of the dark scheme would be missing"
-        )
+        assert set(re.findall(r"#[0-9a-f]{6}\b", svg)) == set(), "a colour of the dark scheme would be missing"
 
 
 def test_one_valuation_is_always_drawn_alike(valuation):
@@ -60,9 +58,7 @@ def test_bars_stand_at_the_values(valuation):
     names = [label.get_text() for label in axes.get_yticklabels()]
     lengths = [patch.get_width() for patch in axes.patches]
     expected = sorted(zip(attribution.values, attribution.contributors, strict=True), reverse=True)
-    assert list(zip(lengths, names, strict=True)) == [
-        (pytest.approx(value), name) for value, name in expected
-    ]
+    assert list(zip(lengths, names, strict=True)) == [(pytest.approx(value), name) for value, name in expected]
     segments = axes.collections[0].get_segments()
     bounds = sorted((low, high) for low, high in (segment[:, 0] for segment in segments))
     assert bounds == sorted(zip(attribution.ci_low, attribution.ci_high, strict=True))
@@ -72,9 +68,7 @@ def test_only_the_ends_of_a_long_ranking_are_drawn(valuation):
     data = valuation([f"artist {i:03d}" for i in range(60)], 150)
     axes = figures.values_figure(data.attribution).axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
-    ranking = [
-        name for _, name in sorted(zip(data.attribution.ranks, data.attribution.contributors, strict=True))
-    ]
+    ranking = [name for _, name in sorted(zip(data.attribution.ranks, data.attribution.contributors, strict=True))]
     assert names == ranking[:20] + ranking[-20:]
     assert [text.get_text() for text in axes.texts] == ["… 20 more in between …"]
 
@@ -101,9 +95,7 @@ def test_convergence_shows_settled_values_and_names_the_ends(valuation):
     axes = figures.convergence_figure(wild, data.attribution).axes[0]
     low, high = axes.get_ylim()
     assert low <= settled.min() and settled.max() <= high < 10 * settled.max()
-    ranking = [
-        name for _, name in sorted(zip(data.attribution.ranks, data.attribution.contributors, strict=True))
-    ]
+    ranking = [name for _, name in sorted(zip(data.attribution.ranks, data.attribution.contributors, strict=True))]
     assert [text.get_text() for text in axes.texts] == ranking[:3] + ranking[-3:]
 
 
@@ -132,8 +124,6 @@ def test_curves_of_any_length(n):
 
 def test_drawing_needs_no_window_system_and_no_torch():
     code = "import sys, shapley_core.reporting.report; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "matplotlib.figure" in loaded
     assert not {"matplotlib.pyplot", "torch", "mlflow", "tkinter"} & set(loaded)

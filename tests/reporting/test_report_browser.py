@@ -68,16 +68,12 @@ def test_hostile_report_on_a_phone_and_a_desktop(browser, valuation, hostile, wr
     # The pictures are there, and so is what a table hides beyond its edge: it can be scrolled to.
     assert page.locator("img").evaluate_all("all => all.every(img => img.naturalWidth > 0)")
     table = page.locator(".tall")
-    assert table.evaluate(
-        "box => { box.scrollLeft = 1e6; return box.scrollLeft + box.clientWidth == box.scrollWidth }"
-    )
+    assert table.evaluate("box => { box.scrollLeft = 1e6; return box.scrollLeft + box.clientWidth == box.scrollWidth }")
     page.close()
 
 
 def test_many_contributors_scroll_inside_their_table(browser, valuation, written):
-    written.write_text(
-        render_report(valuation([f"artist {i:03d}" for i in range(90)], 190)), encoding="utf-8"
-    )
+    written.write_text(render_report(valuation([f"artist {i:03d}" for i in range(90)], 190)), encoding="utf-8")
     page, events = show(browser, written, 360)
     assert events == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 360

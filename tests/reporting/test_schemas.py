@@ -31,9 +31,7 @@ def written(data: Any) -> dict[str, Any]:
     [("kernel_shap", "paired", 24), ("kernel_shap", "iid", 7), ("exact", "exhaustive", 62)],
 )
 def test_values_json(valuation, estimator, design, n_coalitions):
-    validator("values").validate(
-        written(valuation(n_coalitions=n_coalitions, design=design, estimator=estimator))
-    )
+    validator("values").validate(written(valuation(n_coalitions=n_coalitions, design=design, estimator=estimator)))
 
 
 @pytest.mark.parametrize(

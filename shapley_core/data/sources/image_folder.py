@@ -86,9 +86,7 @@ def load(config: DataConfig) -> ContributorDataset:
         files.append(ImageFile(parents[0], key, partial(read, key)))
 
     where = f"the folder {config.path}"
-    check_contributors(
-        contributors, where, "put the images of each contributor into a sub-folder of their own"
-    )
+    check_contributors(contributors, where, "put the images of each contributor into a sub-folder of their own")
     without = sorted(contributors - {file.contributor for file in files})
     if without:
         raise UserError(
@@ -146,9 +144,7 @@ def check_contributors(names: Iterable[str], where: str, advice: str) -> None:
         try:
             name.encode()
         except UnicodeEncodeError as error:
-            raise UserError(
-                f"the contributor name {shown(name)} in {where} is not valid UTF-8: rename it."
-            ) from error
+            raise UserError(f"the contributor name {shown(name)} in {where} is not valid UTF-8: rename it.") from error
 
 
 def dataset_from_files(files: list[ImageFile], config: DataConfig, **facts: int | str) -> ContributorDataset:
@@ -173,9 +169,7 @@ def dataset_from_files(files: list[ImageFile], config: DataConfig, **facts: int 
 
     records = [result for result in results if isinstance(result, ImageRecord)]
     bad = [
-        f"{shown(file.name)} ({result})"
-        for file, result in zip(files, results, strict=True)
-        if isinstance(result, str)
+        f"{shown(file.name)} ({result})" for file, result in zip(files, results, strict=True) if isinstance(result, str)
     ]
     if bad and not config.skip_bad_images:
         raise UserError(

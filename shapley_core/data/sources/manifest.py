@@ -111,9 +111,7 @@ def _read_csv(file: Path | io.BytesIO, name: str) -> pa.Table:
         file,
         read_options=pa.csv.ReadOptions(use_threads=False),  # then errors name the row
         parse_options=pa.csv.ParseOptions(newlines_in_values=True),
-        convert_options=pa.csv.ConvertOptions(
-            column_types=dict.fromkeys((*REQUIRED, *OPTIONAL), pa.string())
-        ),
+        convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys((*REQUIRED, *OPTIONAL), pa.string())),
     )
     _check_columns(table.column_names, name)
     return table

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class S3Server:
             "NO_PROXY": "127.0.0.1",
         }
 
+    @cached_property
     def client(self) -> Any:
         """A plain boto3 client, to look at the server past the code under test."""
         import boto3
@@ -74,7 +76,11 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
         ]
 
     keys = S3Server("")
-    environment = {"AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key}
+    environment = {
+        "AWS_ACCESS_KEY_ID": keys.access_key,
+        "AWS_SECRET_ACCESS_KEY": keys.secret_key,
+        "TMPDIR": str(folder),  # for its logs
+    }
     with _running(command, 5, "/status", folder / "weed.log", environment) as address:
         yield S3Server(address)
 
@@ -82,13 +88,12 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
 @contextmanager
 def s3_bucket(server: S3Server) -> Iterator[str]:
     """A new, empty bucket."""
-    client = server.client()
     name = f"test-{uuid.uuid4().hex[:16]}"
-    client.create_bucket(Bucket=name)
+    server.client.create_bucket(Bucket=name)
     try:
         yield name
     finally:
-        client.delete_bucket(Bucket=name)  # SeaweedFS deletes what is in it too
+        server.client.delete_bucket(Bucket=name)  # SeaweedFS deletes what is in it too
 
 
 @contextmanager

@@ -107,7 +107,7 @@ from shapley_core.storage import open_store
 utilities, name = UtilityStore(open_store(sys.argv[1]), GAME), sys.argv[2]
 print("ready", flush=True)
 sys.stdin.readline()
-for i in range(20):
+for i in range(10):
     utilities.append(table({f"{name}{i}": float(i), f"both{i}": 0.5}))
     keys = set(utilities.load()["key"])
     assert {f"{name}{j}" for j in range(i + 1)} <= keys, keys
@@ -135,10 +135,10 @@ for i in range(20):
         for process in processes:
             process.kill()
             process.communicate()
-    expected = {f"{name}{i}": float(i) for name in ("left", "right") for i in range(20)}
-    expected |= {f"both{i}": 0.5 for i in range(20)}
+    expected = {f"{name}{i}": float(i) for name in ("left", "right") for i in range(10)}
+    expected |= {f"both{i}": 0.5 for i in range(10)}
     assert values(UtilityStore(store, GAME).load()) == expected
-    assert len(store.list()) == 40
+    assert len(store.list()) == 20
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "emptied", "nonsense"])

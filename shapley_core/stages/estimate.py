@@ -25,8 +25,7 @@ from shapley_core.reporting.figures import figures
 from shapley_core.reporting.report import ReportData, render_report
 from shapley_core.seeds import derive_seed
 from shapley_core.stage_log import StageLog, stage_seconds, time_split
-from shapley_core.stages.reference import read_game_id, read_grids
-from shapley_core.stages.score import UTILITIES, sample_key
+from shapley_core.stages.game_files import log_folder, read_game_id, read_grids, sample_key, utility_file
 from shapley_core.storage import open_store
 from shapley_core.tracking import Tracked, coalition_curves, log_valuation, value_metrics
 
@@ -67,7 +66,7 @@ def estimate(
     settings = ValuationConfig.load(config)
     drawn = Plan.load(plan)
     with record.phase("solving"):
-        table = merge_utilities(read_utilities(shard / UTILITIES) for shard in utilities)
+        table = merge_utilities(read_utilities(utility_file(shard)) for shard in utilities)
         game = measured_game(drawn, table, settings.property.name, settings.game.min_measured)
         estimator = get_estimator(settings.game.estimator)
         attribution = estimator(
@@ -79,7 +78,7 @@ def estimate(
         curve = convergence(game, estimator)
 
     records = [StageLog.load(path) for path in logs]
-    records += [StageLog.load(path) for shard in utilities for path in sorted((shard / "logs").glob("*.json"))]
+    records += [StageLog.load(path) for shard in utilities for path in sorted(log_folder(shard).glob("*.json"))]
     record.finished = time.time()
     records.append(record)
     seconds = stage_seconds(records)

@@ -23,7 +23,7 @@ from shapley_core.models.device import compute_device
 from shapley_core.seeds import derive_seed
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.coalitions import OK, CoalitionRecord, attempt, read_records
-from shapley_core.stages.reference import read_game_id
+from shapley_core.stages.game_files import log_folder, read_game_id
 from shapley_core.storage import open_store
 from shapley_core.training.loop import DiffusionTrainer
 
@@ -78,7 +78,7 @@ def finetune_subset(
                 record.training_seconds = time.perf_counter() - begun
                 record.save(models)
                 logger.info("shard %d: fine-tuned %d of %d", shard, position, len(missing))
-    log.save(models / "logs" / f"finetune_subset-{shard}.json")
+    log.save(log_folder(models) / f"finetune_subset-{shard}.json")
     return {"fine_tuned": len(missing)}
 
 

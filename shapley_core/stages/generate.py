@@ -14,7 +14,7 @@ from shapley_core.models.device import compute_device
 from shapley_core.models.sampling import sample
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.coalitions import OK, attempt, read_records
-from shapley_core.stages.reference import generation_seed
+from shapley_core.stages.game_files import generation_seed, log_folder
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def generate(config: Path, pruned: Path, models: Path, shard: int, *, images: Pa
     log = StageLog("generate")
     settings = ValuationConfig.load(config)
     images.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(models / "logs", images / "logs", dirs_exist_ok=True)
+    shutil.copytree(log_folder(models), log_folder(images), dirs_exist_ok=True)
     done = read_records(images)
     waiting = [record for key, record in read_records(models).items() if key not in done]
     if waiting:
@@ -44,5 +44,5 @@ def generate(config: Path, pruned: Path, models: Path, shard: int, *, images: Pa
                 record.sampling_seconds = time.perf_counter() - begun
                 record.save(images)
                 logger.info("shard %d: sampled %d of %d", shard, position, len(waiting))
-    log.save(images / "logs" / f"generate-{shard}.json")
+    log.save(log_folder(images) / f"generate-{shard}.json")
     return {"sampled": len(waiting)}

@@ -18,14 +18,18 @@ from shapley_core.models.device import compute_device
 from shapley_core.properties import get_property
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.coalitions import OK, CoalitionRecord, attempt, read_records
+from shapley_core.stages.game_files import (
+    log_folder,
+    property_folder,
+    read_game,
+    read_game_id,
+    sample_key,
+    utility_file,
+)
 from shapley_core.stages.grids import image_grid
-from shapley_core.stages.reference import property_folder, read_game, read_game_id
 from shapley_core.storage import open_store
 
 logger = logging.getLogger(__name__)
-
-#: File of a shard's utility table in the output folder; the logs of its three stages stand beside it in ``logs/``.
-UTILITIES = "utilities.parquet"
 
 
 def score(
@@ -35,7 +39,7 @@ def score(
     log = StageLog("score")
     settings = ValuationConfig.load(config)
     compute_device(settings.run.loop_threads)
-    shutil.copytree(images / "logs", utilities / "logs", dirs_exist_ok=True)
+    shutil.copytree(log_folder(images), log_folder(utilities), dirs_exist_ok=True)
     root = open_store(store)
     kept = UtilityStore(root, read_game_id(reference))
     kept.describe(read_game(reference))
@@ -62,12 +66,7 @@ def score(
     everything = merge_utilities([kept.load(), new])
     in_shard = everything["key"].isin(Plan.load(plan).shard(shard)["key"])
     mine = everything[in_shard & (everything["property"] == name)]
-    write_utilities(mine, utilities / UTILITIES)
+    write_utilities(mine, utility_file(utilities))
     logger.info("shard %d: scored %d coalitions", shard, len(rows))
-    log.save(utilities / "logs" / f"score-{shard}.json")
+    log.save(log_folder(utilities) / f"score-{shard}.json")
     return {"scored": len(rows)}
-
-
-def sample_key(reference: Path, coalition: str) -> str:
-    """Where the store keeps a coalition's grid of sample images."""
-    return f"{read_game_id(reference)}/samples/{coalition}.png"

@@ -1,0 +1,66 @@
+# Two commands do everything: `make run` values the contributors of scikit-learn's digits, `make test` passes the tests.
+# Both set up what they need first. `make help` lists the rest.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+OUT    ?= runs/digits
+PRESET ?= digits
+ARGS   ?=
+# Test workers: two cores share the work; each test process computes with one thread.
+JOBS   ?= 2
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List and explain every target
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}'
+	@echo
+	@echo '  Variables: OUT=folder for results ($(OUT)), PRESET=name ($(PRESET)), ARGS="more options of pipelines run"'
+
+.PHONY: setup
+setup: $(READY) ## Make the virtual environment in .venv with the pinned packages
+
+$(READY): requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $(READY)
+
+.PHONY: run
+run: $(READY) ## Value the ten contributors of scikit-learn's digits; results in OUT
+	$(BIN)/python -m pipelines run --preset $(PRESET) --out $(OUT) $(ARGS)
+
+.PHONY: test
+test: $(READY) ## Run all tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+
+.PHONY: lint
+lint: $(READY) ## Check style, types and the layers between packages
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(READY) ## Format the code and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: compile
+compile: $(READY) ## Compile the pipeline to build/valuation.yaml, ready for the Kubeflow UI
+	$(BIN)/python -m pipelines compile
+
+.PHONY: mlflow
+mlflow: $(READY) ## Open MLflow on the runs so far, at http://127.0.0.1:5000
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(dir $(abspath $(OUT)))mlflow.db --host 127.0.0.1 --port 5000
+
+.PHONY: lock
+lock: $(READY) ## Write requirements.txt from the versions in .venv
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/^torch==.*/torch==2.13.0/' > requirements.txt
+
+.PHONY: clean
+clean: ## Remove the virtual environment, caches and compiled pipelines; results stay
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,72 @@
+"""Where the files of a game stand: its identity, the property's reference, grids of sample images, utility tables.
+
+Shared by the stages that write them and those that read them; imports nothing heavy.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from shapley_core.config import ValuationConfig
+from shapley_core.seeds import derive_seed
+
+_GAME = "game.json"
+_PROPERTY = "property"
+_GRIDS = "grids"
+_UTILITIES = "utilities.parquet"
+_LOGS = "logs"
+
+
+def generation_seed(settings: ValuationConfig) -> int:
+    """The seed of the initial noise, the same for every coalition."""
+    return derive_seed(settings.seed, "generation")
+
+
+def property_folder(reference: Path) -> Path:
+    """Where the property's own reference stands."""
+    return reference / _PROPERTY
+
+
+def write_game(reference: Path, facts: Mapping[str, Any]) -> None:
+    """Keep everything that decides a coalition's value, with ``game_id``, the name that follows from it."""
+    (reference / _GAME).write_text(json.dumps(facts, indent=2))
+
+
+def read_game(reference: Path) -> dict[str, Any]:
+    """What :func:`write_game` kept."""
+    game: dict[str, Any] = json.loads((reference / _GAME).read_text())
+    return game
+
+
+def read_game_id(reference: Path) -> str:
+    """The name of the game: utilities of the same game can be mixed, of different games never."""
+    return str(read_game(reference)["game_id"])
+
+
+def write_grid(reference: Path, title: str, png: bytes) -> None:
+    """Keep a grid of sample images under its title."""
+    path = reference / _GRIDS / f"{title}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(png)
+
+
+def read_grids(reference: Path) -> dict[str, bytes]:
+    """Title to PNG of the training images and of what the full and the pruned model generate."""
+    paths = sorted((reference / _GRIDS).glob("*.png"), key=lambda path: path.stat().st_mtime_ns)
+    return {path.stem: path.read_bytes() for path in paths}
+
+
+def sample_key(reference: Path, coalition: str) -> str:
+    """Where the store keeps a coalition's grid of sample images."""
+    return f"{read_game_id(reference)}/samples/{coalition}.png"
+
+
+def utility_file(shard: Path) -> Path:
+    """A shard's utility table in its output folder."""
+    return shard / _UTILITIES
+
+
+def log_folder(loop_output: Path) -> Path:
+    """The logs of a shard's tasks so far; each loop stage takes those of the stage before along."""
+    return loop_output / _LOGS

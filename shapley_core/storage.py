@@ -372,8 +372,8 @@ def _check_key(key: str) -> None:
 
 
 def _check_prefix(prefix: str) -> None:
-    if prefix.rstrip("/"):
-        _check_key(prefix.rstrip("/"))
+    if prefix:
+        _check_key(prefix.removesuffix("/"))
 
 
 @contextmanager

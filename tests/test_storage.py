@@ -53,6 +53,8 @@ ODD_KEYS = [
     "x" * 255,
 ]
 BAD_PREFIXES = [
+    "/",
+    "//",
     "..",
     "../outside",
     "a/../../outside",
@@ -191,7 +193,7 @@ class TestBothStores:
     ) -> None:
         store.write("kept", b"")
         (tmp_path / "outside").write_bytes(b"not in the store")
-        keys = BAD_PREFIXES if operation is OPERATIONS["list"] else [*BAD_PREFIXES, "", "/", "a/"]
+        keys = BAD_PREFIXES if operation is OPERATIONS["list"] else [*BAD_PREFIXES, "", "a/"]
         for key in keys:
             with pytest.raises(UserError, match="cannot be the name of a stored file"):
                 operation(store, key, tmp_path / "outside")

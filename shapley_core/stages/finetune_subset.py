@@ -20,6 +20,7 @@ from shapley_core.games.store import UtilityStore
 from shapley_core.models.checkpoint import load_unet
 from shapley_core.models.ddpm import to_model_range
 from shapley_core.models.device import compute_device
+from shapley_core.progress import Progress
 from shapley_core.seeds import derive_seed
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.coalitions import OK, CoalitionRecord, attempt, read_records
@@ -61,7 +62,8 @@ def finetune_subset(
         images = to_model_range(data.images()).to(device)
         owners = torch.from_numpy(data.contributor_ids)
         with log.phase("training"):
-            for position, row in enumerate(missing, start=1):
+            progress = Progress(logger, f"fine-tune shard {shard}", "coalition", len(missing))
+            for row in missing:
                 record = CoalitionRecord(row["key"], row["seed"], device=device.type)
                 chosen = torch.isin(owners, torch.tensor(row["members"], dtype=torch.long))
                 begun = time.perf_counter()
@@ -77,7 +79,7 @@ def finetune_subset(
                 attempt(record, "fine-tuning", work)
                 record.training_seconds = time.perf_counter() - begun
                 record.save(models)
-                logger.info("shard %d: fine-tuned %d of %d", shard, position, len(missing))
+                progress.advance()
     log.save(log_folder(models) / f"finetune_subset-{shard}.json")
     return {"fine_tuned": len(missing)}
 

@@ -12,6 +12,7 @@ from shapley_core.config import ValuationConfig
 from shapley_core.models.checkpoint import load_unet
 from shapley_core.models.device import compute_device
 from shapley_core.models.sampling import sample
+from shapley_core.progress import Progress
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.coalitions import OK, attempt, read_records
 from shapley_core.stages.game_files import generation_seed, log_folder
@@ -31,7 +32,8 @@ def generate(config: Path, pruned: Path, models: Path, shard: int, *, images: Pa
         device = compute_device(settings.run.loop_threads)
         unet = load_unet(pruned).to(device)
         with log.phase("sampling"):
-            for position, record in enumerate(waiting, start=1):
+            progress = Progress(logger, f"sample shard {shard}", "coalition", len(waiting))
+            for record in waiting:
                 begun = time.perf_counter()
 
                 def work(key: str = record.key) -> None:
@@ -43,6 +45,6 @@ def generate(config: Path, pruned: Path, models: Path, shard: int, *, images: Pa
                     attempt(record, "sampling", work)
                 record.sampling_seconds = time.perf_counter() - begun
                 record.save(images)
-                logger.info("shard %d: sampled %d of %d", shard, position, len(waiting))
+                progress.advance()
     log.save(log_folder(images) / f"generate-{shard}.json")
     return {"sampled": len(waiting)}

@@ -7,7 +7,6 @@ authors' code keeps 42 % of them on CIFAR-20).
 """
 
 import logging
-import time
 from pathlib import Path
 
 import torch
@@ -18,12 +17,12 @@ from torch.nn import functional
 
 from shapley_core.config import NoiseScheduleConfig, TrainingConfig
 from shapley_core.models.ddpm import training_schedule
+from shapley_core.progress import Progress
 from shapley_core.training.draws import Batch, draw_batch
 
 logger = logging.getLogger(__name__)
 
 _CURVE_POINTS = 200
-_SECONDS_BETWEEN_MESSAGES = 5.0
 
 
 class DivergedError(Exception):
@@ -69,30 +68,18 @@ class DiffusionTrainer:
         self._ema = EMAModel(self._parameters, decay=config.ema_decay, foreach=True)
 
     def run(self, until: int | None = None, label: str = "") -> None:
-        """Train up to step ``until`` (default: all of them), saying every few seconds how far it is.
+        """Train up to step ``until`` (default: all of them), with progress lines under ``label`` if there is one.
 
         Raises:
             DivergedError: the loss is not finite.
         """
         until = self.config.steps if until is None else until
+        progress = Progress(logger, label, "step", self.config.steps, self.step) if label else None
         self.unet.train()
-        first, started = self.step, time.monotonic()
-        told = started
         while self.step < until:
             self._train_step()
-            now = time.monotonic()
-            if label and now - told > _SECONDS_BETWEEN_MESSAGES:
-                told = now
-                rate = (self.step - first) / (now - started)
-                left = (self.config.steps - self.step) / rate
-                logger.info(
-                    "%s: step %d of %d, %.1f steps/s, %.0f s left",
-                    label,
-                    self.step,
-                    self.config.steps,
-                    rate,
-                    left,
-                )
+            if progress:
+                progress.advance()
         if self.losses and not torch.isfinite(self.losses[-1]):
             raise DivergedError(f"the loss is {float(self.losses[-1])} after {self.step} steps")
 

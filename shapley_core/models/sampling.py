@@ -27,7 +27,6 @@ def initial_noise(n_images: int, shape: tuple[int, int, int], seed: int) -> torc
     return torch.stack(rows)
 
 
-@torch.inference_mode()
 def sample(unet: UNet2DModel, schedule: NoiseScheduleConfig, config: GenerationConfig, seed: int) -> NDArray[np.uint8]:
     """Generate ``config.n_images`` images as pixels (N, H, W, C).
 
@@ -46,6 +45,7 @@ def sample(unet: UNet2DModel, schedule: NoiseScheduleConfig, config: GenerationC
     )
 
 
+@torch.inference_mode()
 def _denoise(
     unet: UNet2DModel,
     schedule: NoiseScheduleConfig,

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from shapley_core.errors import UserError
 from shapley_core.games.coalition import coalition_key
 from shapley_core.games.designs import draw_design
+from shapley_core.games.designs.base import no_orders
 from shapley_core.seeds import derive_seed
 
 #: Largest number of shards, and so of loop iterations in the pipeline, whatever the number of coalitions.
@@ -46,12 +47,14 @@ class Plan:
             indices into ``contributors``); ``size``; ``kind`` (``null``, ``full`` or ``sampled``); ``weight``
             and ``pair`` as in :class:`~shapley_core.games.designs.Design` (null and full: weight 0, pair -1);
             ``shard``; ``seed``. Rows with one key (contributors with identical data) share seed and shard.
+        orders: (k, n) orders of joining that the coalitions are met on (the permutation designs); (0, 0) elsewhere.
     """
 
     contributors: tuple[str, ...]
     fingerprints: tuple[str, ...]
     design: str
     table: pd.DataFrame
+    orders: npt.NDArray[np.int64] = field(default_factory=no_orders)
 
     @property
     def shards(self) -> list[int]:
@@ -72,9 +75,13 @@ class Plan:
         return membership
 
     def save(self, path: Path) -> None:
-        """Write the plan as one Parquet file; contributors, fingerprints and design go into its schema's
-        metadata."""
-        facts = {"contributors": self.contributors, "fingerprints": self.fingerprints, "design": self.design}
+        """Write the plan as one Parquet file; all but the table goes into its schema's metadata."""
+        facts = {
+            "contributors": self.contributors,
+            "fingerprints": self.fingerprints,
+            "design": self.design,
+            "orders": self.orders.tolist(),
+        }
         schema = PLAN_SCHEMA.with_metadata({"plan": json.dumps(facts)})
         pq.write_table(pa.Table.from_pandas(self.table, schema, preserve_index=False), path)
 
@@ -85,11 +92,15 @@ class Plan:
         facts = json.loads(stored.schema.metadata[b"plan"])
         table = stored.replace_schema_metadata(None).to_pandas()
         table["members"] = stored["members"].to_pylist()
-        return cls(tuple(facts["contributors"]), tuple(facts["fingerprints"]), facts["design"], table)
+        orders = np.array(facts["orders"], dtype=np.int64) if facts.get("orders") else no_orders()
+        return cls(tuple(facts["contributors"]), tuple(facts["fingerprints"]), facts["design"], table, orders)
 
 
 def make_plan(fingerprints: Mapping[str, str], design: str, n_coalitions: int, seed: int, shard_size: int) -> Plan:
     """Draws the coalitions of a valuation and shares them out among shards.
+
+    A plan is extended by making it again with a larger ``n_coalitions``: the coalitions that were there keep their
+    place, key and seed, so that what was measured of them stays valid; weights and shards are given out anew.
 
     Args:
         fingerprints: contributor name to the hash of its data.
@@ -126,7 +137,7 @@ def make_plan(fingerprints: Mapping[str, str], design: str, n_coalitions: int, s
             "seed": [derive_seed(seed, "coalition", key) for key in keys],
         }
     )
-    return Plan(names, hashes, design, table)
+    return Plan(names, hashes, design, table, drawn.orders)
 
 
 def _shards(keys: list[str], shard_size: int) -> dict[str, int]:

@@ -121,3 +121,22 @@ def test_one_seed_one_file(tmp_path):
 def test_what_is_refused(fingerprints, n_coalitions, shard_size, message):
     with pytest.raises(UserError, match=message):
         make_plan(fingerprints, "paired", n_coalitions, seed=0, shard_size=shard_size)
+
+
+@pytest.mark.parametrize("design", ["iid", "leverage", "antithetic_permutation"])
+def test_an_extended_plan_keeps_places_keys_and_seeds(design):
+    names = {f"c{i}": f"hash {i}" for i in range(8)}
+    short, long = (make_plan(names, design, m, seed=3, shard_size=16) for m in (60, 130))
+    m = len(short.table)
+    assert m < len(long.table)
+    kept = ["key", "members", "size", "kind", "pair", "seed"]
+    pd.testing.assert_frame_equal(short.table[kept], long.table[kept].iloc[:m])
+    np.testing.assert_array_equal(short.orders, long.orders[: len(short.orders)])
+
+
+def test_orders_survive_the_file(tmp_path):
+    plan = make_plan(FINGERPRINTS, "permutation", 12, seed=1, shard_size=4)
+    plan.save(tmp_path / "plan.parquet")
+    loaded = Plan.load(tmp_path / "plan.parquet").orders
+    assert loaded.dtype == np.int64 and len(loaded) > 0
+    np.testing.assert_array_equal(loaded, plan.orders)

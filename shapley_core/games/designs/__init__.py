@@ -1,0 +1,79 @@
+r"""Sampling designs: which coalitions are measured, and with what weight they enter a regression; one file each.
+
+A training run is dear and a second one of the same coalition says nothing new, so ``n_coalitions`` counts
+**distinct** coalitions in every design. The same seed with a larger ``n_coalitions`` keeps the rows that were
+there, in their order, and adds new ones after them, so that a plan can be extended and nothing is measured twice.
+"""
+
+import re
+from collections.abc import Callable
+
+from shapley_core.errors import UserError, did_you_mean
+from shapley_core.games.designs.base import Design, sampling_distribution
+from shapley_core.games.designs.exhaustive import exhaustive
+from shapley_core.games.designs.held_out import held_out
+from shapley_core.games.designs.iid import iid
+from shapley_core.games.designs.leave_one_out import leave_one_out
+from shapley_core.games.designs.leverage import leverage
+from shapley_core.games.designs.paired import paired
+from shapley_core.games.designs.permutation import antithetic_permutation, permutation
+from shapley_core.games.designs.stratified import stratified
+from shapley_core.games.designs.uniform import uniform
+from shapley_core.seeds import derive_seed
+
+__all__ = ["DESIGNS", "Design", "design_name", "draw_design", "sampling_distribution"]
+
+#: Name to ``design(n, n_coalitions, seed)``; ``held_out`` also takes a share, written ``held_out(0.5)``.
+DESIGNS: dict[str, Callable[..., Design]] = {
+    "antithetic_permutation": antithetic_permutation,
+    "exhaustive": exhaustive,
+    "held_out": held_out,
+    "iid": iid,
+    "leave_one_out": leave_one_out,
+    "leverage": leverage,
+    "paired": paired,
+    "permutation": permutation,
+    "stratified": stratified,
+    "uniform": uniform,
+}
+
+
+def draw_design(name: str, n: int, n_coalitions: int, seed: int) -> Design:
+    """The design called ``name`` for ``n`` contributors.
+
+    The same seed with a larger ``n_coalitions`` keeps the rows that were there and adds new ones after them;
+    their weights may change: numbers of draws grow, and ``leverage`` and ``stratified`` divide the kernel's mass
+    of a size among all coalitions of that size.
+
+    Args:
+        name: a key of :data:`DESIGNS`; ``held_out`` may be followed by its share in brackets.
+        n: number of contributors.
+        n_coalitions: distinct coalitions wanted; ``paired``, ``leverage`` and ``uniform`` round up to an even
+            number, the permutation designs round down to whole permutations, ``exhaustive`` and
+            ``leave_one_out`` take all they consist of.
+        seed: of the draw.
+
+    Raises:
+        UserError: unknown design, fewer than two contributors, more coalitions than there are, or so few that
+            the values are not determined.
+    """
+    base = design_name(name)
+    if base not in DESIGNS:
+        raise UserError(f"there is no design '{name}'; {did_you_mean(base, DESIGNS)}")
+    if n < 2:
+        raise UserError(f"a valuation needs at least two contributors to share among, and there is {n}")
+    return DESIGNS[base](n, n_coalitions, derive_seed(seed, "design", name), *_arguments(name))
+
+
+def design_name(name: str) -> str:
+    """The key of :data:`DESIGNS` in the name of a design: ``held_out`` for ``held_out(0.5)``."""
+    return name.split("(")[0]
+
+
+def _arguments(name: str) -> list[float]:
+    if "(" not in name:
+        return []
+    share = re.fullmatch(r"held_out\((\d*\.?\d+)\)", name)
+    if share is None:
+        raise UserError(f"'{name}' is no design: only held_out takes a share, as in held_out(0.5)")
+    return [float(share[1])]

@@ -1,12 +1,13 @@
 """The measured game: a plan joined with its utilities, which is all an estimator needs to know."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from shapley_core.errors import UserError, did_you_mean
+from shapley_core.games.designs.base import no_orders
 from shapley_core.games.plan import Plan
 from shapley_core.games.utilities import merge_utilities
 
@@ -28,6 +29,7 @@ class MeasuredGame:
         property: name of the measured property.
         design: name of the sampling design.
         n_planned: interior coalitions in the plan, measured or not.
+        orders: (k, n) orders of joining whose coalitions were planned (the permutation designs); (0, 0) elsewhere.
     """
 
     contributors: tuple[str, ...]
@@ -40,6 +42,7 @@ class MeasuredGame:
     property: str
     design: str
     n_planned: int
+    orders: npt.NDArray[np.int64] = field(default_factory=no_orders)
 
     def first(self, m: int) -> "MeasuredGame":
         """The game as if measuring had stopped after its first ``m`` coalitions."""
@@ -101,6 +104,7 @@ def measured_game(plan: Plan, utilities: pd.DataFrame, property: str, min_measur
         property=property,
         design=plan.design,
         n_planned=n_planned,
+        orders=plan.orders,
     )
 
 

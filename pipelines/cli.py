@@ -5,14 +5,17 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
+import yaml
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.local import PipelineFailedError, exclusive, make_folder, publish, run_pipeline
 from shapley_core.config import resolve
 from shapley_core.errors import UserError, unwritable
 
@@ -20,50 +23,64 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Shapley values for the contributors of a diffusion model's training data.",
+    rich_markup_mode=None,
+    help="Credits the contributors of a diffusion model's training data with Shapley values of a model property.",
 )
-# Bound now: a local run redirects sys.stdout to its log.
-console = Console(file=sys.stdout, highlight=False)
 
 
-@app.command()
+@app.command(short_help="Value the contributors on this machine.")
 def run(
-    preset: Annotated[str, typer.Option(help="Name of a preset, or a config.yaml of an earlier run.")] = "digits",
+    preset: Annotated[
+        str, typer.Option(metavar="NAME", help="What to value and how: a preset, or config.yaml of an earlier run.")
+    ] = "digits",
     data: Annotated[
         str,
         typer.Option(
+            metavar="PATH",
             help="Your own images: a folder with one sub-folder per contributor, or a .csv/.parquet file with "
-            "columns path, contributor and, if you like, label and caption; local or s3://."
+            "columns path, contributor and, if you like, label and caption; local or s3://.",
         ),
     ] = "",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. finetuning.steps=50; repeatable."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/valuation"),
-    seed: Annotated[int | None, typer.Option(help="Seed of every random draw.")] = None,
-    skip_bad_images: Annotated[bool, typer.Option(help="Count and skip images that cannot be read.")] = False,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the results.")] = Path("runs/valuation"),
+    seed: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Seed of every random draw.  [default: the preset's]")
+    ] = None,
+    skip_bad_images: Annotated[
+        bool, typer.Option("--skip-bad-images", help="Count and skip images that cannot be read.")
+    ] = False,
     store: Annotated[
-        str, typer.Option(help="Where models and utilities are kept from run to run; default: OUT/store.")
+        str,
+        typer.Option(
+            metavar="PLACE",
+            help="Where models and utilities are kept from run to run: a folder or s3://bucket/prefix.  "
+            "[default: OUT/store]",
+        ),
     ] = "",
     tracking_uri: Annotated[
-        str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow; default: mlflow.db beside OUT.")
+        str,
+        typer.Option(metavar="ADDRESS", envvar="MLFLOW_TRACKING_URI", help="MLflow.  [default: mlflow.db beside OUT]"),
     ] = "",
 ) -> None:
-    """Value the contributors on this machine: the compiled Kubeflow pipeline, run with its local runner.
+    """Value the contributors on this machine: the compiled Kubeflow pipeline, run with Kubeflow's local runner.
 
-    Run the same command again after an interruption: nothing that was measured is measured twice.
+    Results stand in OUT: values.json, report.html and more. Run the same command again after an interruption:
+    nothing that was measured is measured twice.
     """
+    # Bound now: a local run redirects sys.stdout to its log.
+    console = Console(file=sys.stdout, highlight=False)
     overrides = _overrides(settings or [], data, seed, skip_bad_images)
     resolve(preset, overrides)
-    # Kubeflow takes half a second to import; a wrong setting is told before.
-    from pipelines.compiling import compile_valuation
-    from pipelines.local import exclusive, publish, run_pipeline
-
     out = out.absolute()
     started = time.monotonic()
     with exclusive(out), tempfile.TemporaryDirectory() as folder:
-        work = out / "work"
+        # Kubeflow takes half a second to import; what is wrong so far is told before.
+        from pipelines.compiling import compile_valuation
+
+        work = out / ".work"
         shutil.rmtree(work, ignore_errors=True)
         package = compile_valuation(Path(folder) / "valuation.yaml")
         arguments = {
@@ -83,37 +100,43 @@ def run(
             results = run_pipeline(package, arguments, work, out / "run.log", show)
         publish(results, out)
         shutil.rmtree(work, ignore_errors=True)
-    _summary(out, time.monotonic() - started)
+    _summary(console, out, time.monotonic() - started)
 
 
-@app.command(name="compile")
+@app.command(name="compile", short_help="Write the pipeline as YAML for the Kubeflow Pipelines UI.")
 def compile_(
-    out: Annotated[Path, typer.Option(help="Folder for the compiled pipelines.")] = Path("build"),
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the compiled pipeline.")] = Path("build"),
 ) -> None:
     """Compile the pipeline to OUT/valuation.yaml, ready to be uploaded in the Kubeflow Pipelines UI."""
     from pipelines.compiling import compile_valuation
 
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     package = compile_valuation(out / "valuation.yaml")
-    console.print(f"{package}: upload it in the Kubeflow Pipelines UI (Pipelines, Upload pipeline)", soft_wrap=True)
+    typer.echo(f"{package}: upload it in the Kubeflow Pipelines UI (Pipelines, Upload pipeline)")
 
 
-def main() -> None:
-    """Run the command line; what the user can mend ends with one sentence and exit code 2."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line, and exit.
+
+    What the user can mend ends with one sentence and exit code 2, a task that failed by a bug with the place of its
+    log and exit code 1.
+    """
     try:
-        app()
+        app(arguments, prog_name="python -m pipelines")
     except UserError as error:
-        _fail(str(error))
+        _fail(str(error), 2)
+    except PipelineFailedError as error:
+        _fail(str(error), 1)
     except OSError as error:
         explained = unwritable(error)
         if explained is None:
             raise
-        _fail(str(explained))
+        _fail(str(explained), 2)
 
 
-def _fail(sentence: str) -> None:
+def _fail(sentence: str, code: int) -> NoReturn:
     Console(stderr=True, highlight=False).print(Text.assemble(("error: ", "bold red"), sentence), soft_wrap=True)
-    sys.exit(2)
+    sys.exit(code)
 
 
 def _overrides(settings: list[str], data: str, seed: int | None, skip_bad_images: bool) -> dict[str, Any]:
@@ -129,13 +152,19 @@ def _overrides(settings: list[str], data: str, seed: int | None, skip_bad_images
         overrides["seed"] = seed
     for setting in settings:
         key, separator, value = setting.partition("=")
-        if not separator:
+        if not separator or not key:
             raise UserError(f"--set {setting}: write KEY=VALUE, e.g. --set finetuning.steps=50")
-        overrides[key] = value
+        try:
+            overrides[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(
+                f"--set {setting}: the value is not YAML; write a number, a word, a list like [16,32], or put "
+                "other text into quotes"
+            ) from error
     return overrides
 
 
-def _summary(out: Path, seconds: float) -> None:
+def _summary(console: Console, out: Path, seconds: float) -> None:
     values = json.loads((out / "values.json").read_text())
     table = Table(title=f"Shapley values of {values['property']}", title_justify="left")
     for column in ("rank", "contributor", "value", f"{values['confidence']:.0%} interval", "share"):

@@ -15,16 +15,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from kfp import components, local
-
-from shapley_core.errors import UserError
+from shapley_core.errors import UserError, unwritable
 from shapley_core.stages.task import ERROR, PROGRESS
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class PipelineFailedError(Exception):
-    """A task failed in a way its stage did not foresee; the log has the traceback."""
+    """A task failed in a way its stage did not foresee; the message is a sentence that says where the log is."""
 
 
 def run_pipeline(
@@ -43,6 +41,8 @@ def run_pipeline(
         UserError: a task said what the user can mend.
         PipelineFailedError: a task failed otherwise.
     """
+    from kfp import components, local  # here, because it takes half a second
+
     pipeline = components.load_component_from_file(str(package))
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(work), raise_on_error=True)
     with log.open("a", encoding="utf-8") as file:
@@ -53,14 +53,39 @@ def run_pipeline(
             except RuntimeError as failure:
                 if router.error:
                     raise UserError(router.error) from failure
-                raise PipelineFailedError(f"{_ANSI.sub('', str(failure))} The log is {log}") from failure
+                raise PipelineFailedError(
+                    f"{_failed_task(failure)} failed unexpectedly; {log} ends with the reason. What was measured is "
+                    "kept: the same command goes on from there"
+                ) from failure
     return Path(outputs["Output"].path)
+
+
+def _failed_task(failure: RuntimeError) -> str:
+    """The innermost task that failed, which Kubeflow's runner names in its message only."""
+    named = re.search(r"Inner task failed: '([^']+)'", _ANSI.sub("", str(failure)))
+    return f"the task {named[1]}" if named else "a task"
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder a user named.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
+        raise unwritable(error) or UserError(
+            f"cannot make the folder {folder}: {'a file is in the way' if in_the_way else error.strerror}. Choose "
+            "another with --out"
+        ) from error
 
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
     """Hold a folder for one run; the lock goes with the process, however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with (folder / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

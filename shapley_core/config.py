@@ -7,6 +7,7 @@ pipeline as ``config.yaml``, which is enough to run the valuation again.
 
 from collections.abc import Mapping
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -187,31 +188,32 @@ def resolve(preset: str, overrides: Mapping[str, Any] | None = None) -> Valuatio
 
     Args:
         preset: a name from :func:`preset_names`, or the path of a ``config.yaml``.
-        overrides: dotted keys (``"finetuning.steps"``) to values; strings are read as YAML.
+        overrides: dotted keys (``"finetuning.steps"``) to values.
 
     Raises:
         UserError: unknown preset or key (with the nearest name), or a value out of its limits.
     """
     tree = _read_preset(preset)
     for key, value in (overrides or {}).items():
-        _override(tree, key, yaml.safe_load(value) if isinstance(value, str) else value)
+        _override(tree, key, value)
     return _validated(tree)
 
 
 def _read_preset(preset: str) -> dict[str, Any]:
     if preset.endswith((".yaml", ".yml")):
-        path = Path(preset)
+        path: Traversable = Path(preset)
         if not path.is_file():
             raise UserError(f"there is no configuration file {preset}")
-        text = path.read_text()
     elif preset in preset_names():
-        text = (resources.files("shapley_core.presets") / f"{preset}.yaml").read_text()
+        path = resources.files("shapley_core.presets") / f"{preset}.yaml"
     else:
         raise UserError(f"there is no preset '{preset}'; {did_you_mean(preset, preset_names())}")
     try:
-        tree = yaml.safe_load(text)
+        tree = yaml.safe_load(path.read_bytes())
     except yaml.YAMLError as error:
-        raise UserError(f"{preset} is not YAML: {error}") from error
+        raise UserError(f"{preset} is not YAML: {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise UserError(f"cannot read {preset}: {error.strerror}") from error
     if not isinstance(tree, dict):
         raise UserError(f"{preset} must hold a mapping of settings")
     return {"preset": preset, **tree}
@@ -225,6 +227,8 @@ def _override(tree: dict[str, Any], key: str, value: Any) -> None:
     *parents, leaf = key.split(".")
     for parent in parents:
         tree = tree.setdefault(parent, {})
+        if not isinstance(tree, dict):
+            raise UserError(f"{parent} must hold a mapping of settings (got {tree!r})")
     tree[leaf] = value
 
 

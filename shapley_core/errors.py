@@ -6,6 +6,7 @@ traceback; the command line ends with exit code 2. Everything else is a bug and 
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable
 
 #: What the operating system answers when the place a user named cannot be written to.
@@ -22,16 +23,28 @@ class UserError(Exception):
     """What the user gave cannot work; the message is a sentence for them."""
 
 
-def unwritable(error: OSError) -> UserError | None:
+def unwritable(error: Exception) -> UserError | None:
     """The sentence for a full disk or a place that may not be written to; None for any other error."""
-    reason = _UNWRITABLE.get(error.errno or 0)
+    reason = _UNWRITABLE.get(_error_number(error))
     if reason is None:
         return None
-    where = f" at {error.filename}" if error.filename else ""
+    place = getattr(error, "filename", None)
+    where = f" at {place}" if place else ""
     return UserError(
         f"cannot write{where}: {reason}. Free some space or choose another place with --out and run the same "
         "command again: what was already measured is kept."
     )
+
+
+def _error_number(error: Exception) -> int:
+    """What the operating system answered; some libraries pass it on in words only. 0 where it was not asked."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    if named := re.search(r"\(os error (\d+)\)|\[Errno (\d+)\]", str(error)):  # safetensors; shutil.copytree
+        return int(named[1] or named[2])
+    if re.fullmatch(r"\d+ requested and \d+ written", str(error)):  # numpy
+        return errno.ENOSPC
+    return 0
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -235,7 +235,8 @@ class ContributorDataset:
             unfinished.write_text(json.dumps(content, indent=1))
             unfinished.replace(index)
         except OSError as error:
-            if (refusal := unwritable(error)) is not None:
+            # The error of a full disk names no file.
+            if (refusal := unwritable(OSError(error.errno, error.strerror, str(folder)))) is not None:
                 raise refusal from error
             raise
 

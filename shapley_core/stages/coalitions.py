@@ -68,7 +68,7 @@ def attempt(record: CoalitionRecord, step: str, work: Callable[[], T]) -> T | No
         except UserError:
             raise
         except Exception as error:
-            if isinstance(error, OSError) and unwritable(error):
+            if unwritable(error):
                 raise
             logger.warning("%s of coalition %s failed:\n%s", step, record.key, traceback.format_exc())
             if last:

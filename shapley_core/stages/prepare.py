@@ -12,7 +12,7 @@ from shapley_core.config import ValuationConfig, resolve
 from shapley_core.data.sources import load_source
 from shapley_core.estimators import get_estimator
 from shapley_core.games.designs import draw_design
-from shapley_core.properties import get_property
+from shapley_core.properties import check_property, get_property
 from shapley_core.stage_log import StageLog
 from shapley_core.storage import open_store
 
@@ -59,5 +59,5 @@ def prepare(
 
 def check_names(settings: ValuationConfig) -> None:
     """Raise :class:`UserError` where a property or estimator of that name does not exist."""
-    get_property(settings.property.name)
+    check_property(settings.property.name)
     get_estimator(settings.game.estimator)

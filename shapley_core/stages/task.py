@@ -30,7 +30,7 @@ def run(stage: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return stage(*args, **kwargs)
     except UserError as error:
         sentence = error
-    except OSError as error:
+    except Exception as error:
         explained = unwritable(error)
         if explained is None:
             raise

@@ -13,7 +13,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from shapley_core.errors import UserError, unwritable
 from shapley_core.stages.task import ERROR, PROGRESS
@@ -45,7 +45,7 @@ def run_pipeline(
 
     pipeline = components.load_component_from_file(str(package))
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(work), raise_on_error=True)
-    with log.open("a", encoding="utf-8") as file:
+    with log.open("ab", buffering=0) as file:
         router = _LineRouter(file, show)
         with _captured(router):
             try:
@@ -109,7 +109,7 @@ def publish(results: Path, out: Path) -> None:
 class _LineRouter(io.TextIOBase):
     """Standard output of the local runner: everything to the log, the stages' own lines to the user."""
 
-    def __init__(self, log: TextIO, show: Callable[[str], None]) -> None:
+    def __init__(self, log: io.RawIOBase, show: Callable[[str], None]) -> None:
         self.error = ""
         self._log = log
         self._show = show
@@ -124,8 +124,9 @@ class _LineRouter(io.TextIOBase):
         return len(text)
 
     def _route(self, line: str) -> None:
-        self._log.write(f"{line}\n")
-        self._log.flush()
+        # On a full disk the tasks say what is wrong; a log that lacks a line does not.
+        with contextlib.suppress(OSError):
+            self._log.write(f"{line}\n".encode(errors="replace"))
         stripped = line.strip()
         if stripped.startswith(PROGRESS):
             self._show(stripped.removeprefix(PROGRESS))

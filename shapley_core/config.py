@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from shapley_core.errors import UserError, did_you_mean
 
@@ -48,13 +48,13 @@ class ModelConfig(Section):
     """The UNet (diffusers ``UNet2DModel``); sample size and channels come from the data."""
 
     family: Literal["ddpm"] = "ddpm"
-    block_out_channels: tuple[int, ...] = Field(min_length=1)
-    down_block_types: tuple[str, ...]
-    up_block_types: tuple[str, ...]
+    block_out_channels: tuple[PositiveInt, ...] = Field(min_length=1)
+    down_block_types: tuple[Literal["DownBlock2D", "AttnDownBlock2D"], ...]
+    up_block_types: tuple[Literal["UpBlock2D", "AttnUpBlock2D"], ...]
     layers_per_block: int = Field(2, ge=1)
     norm_num_groups: int = Field(32, ge=1)
     add_attention: bool = Field(True, description="self-attention in the middle block")
-    attention_head_dim: int | None = Field(8, description="channels per attention head; null: one head")
+    attention_head_dim: int | None = Field(8, ge=1, description="channels per attention head; null: one head")
 
     @model_validator(mode="after")
     def _blocks_agree(self) -> "ModelConfig":
@@ -65,6 +65,23 @@ class ModelConfig(Section):
         if odd:
             raise ValueError(
                 f"norm_num_groups {self.norm_num_groups} must divide every block width; it does not divide {odd}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _attention_has_heads(self) -> "ModelConfig":
+        widths = self.block_out_channels
+        blocks = [
+            *zip(widths, self.down_block_types, strict=True),
+            *zip(widths[::-1], self.up_block_types, strict=True),
+        ]
+        attended = [width for width, block in blocks if block.startswith("Attn")]
+        if self.add_attention:
+            attended.append(widths[-1])
+        if self.attention_head_dim and attended and self.attention_head_dim > min(attended):
+            raise ValueError(
+                f"attention_head_dim {self.attention_head_dim} is more than the {min(attended)} channels of a block "
+                "with attention"
             )
         return self
 
@@ -161,6 +178,16 @@ class ValuationConfig(Section):
             raise ValueError(
                 f"data.resolution {self.data.resolution} must be a multiple of {factor}: "
                 f"the UNet halves the image {len(self.model.block_out_channels) - 1} times"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sampling_steps_exist(self) -> "ValuationConfig":
+        n_timesteps = self.noise_schedule.num_train_timesteps
+        if self.generation.n_steps > n_timesteps:
+            raise ValueError(
+                f"generation.n_steps {self.generation.n_steps} must not exceed the {n_timesteps} timesteps of the "
+                "noise schedule"
             )
         return self
 

@@ -7,12 +7,13 @@
 import os
 
 import shapley_core
+from shapley_core.errors import UserError
 
 _REGISTRY = os.environ.get("IMAGE_REGISTRY", "localhost/diffusion-shapley")
 _TAG = os.environ.get("IMAGE_TAG", shapley_core.__version__)
 
 if _TAG == "latest":
-    raise ValueError("IMAGE_TAG must name a version, not 'latest': Kubeflow's cache would not see a new image")
+    raise UserError("IMAGE_TAG must name a version, not 'latest': Kubeflow's cache would not see a new image")
 
 #: The light half: numpy, scipy, MLflow.
 ESTIMATOR = f"{_REGISTRY}/estimator:{_TAG}"

@@ -1,0 +1,63 @@
+"""The compiled pipeline on this machine: killed, started again with the same command, and what it then leaves."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+sys.path.append(str(Path(__file__).parents[1] / "stages"))
+from chain import TINY, value
+
+# Four shards, two at a time: when the first utilities appear, there is work left to do.
+OVERRIDES = TINY | {"run.shard_size": 7, "run.loop_threads": 1}
+
+
+def _command(out: Path) -> list[str]:
+    settings = [part for key, value in OVERRIDES.items() for part in ("--set", f"{key}={value}")]
+    return [sys.executable, "-m", "pipelines", "run", "--out", str(out), *settings]
+
+
+def _utilities(store: Path) -> pd.DataFrame:
+    """Every row of every utility table in the store."""
+    return pd.concat([pd.read_parquet(path) for path in sorted(store.rglob("*.parquet"))], ignore_index=True)
+
+
+def test_killed_and_started_again(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    store = out / "store"
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("MLFLOW_")}
+    killed = subprocess.Popen(_command(out), start_new_session=True, stdout=subprocess.DEVNULL, env=environment)
+    try:
+        while not list(store.rglob("*.parquet")):
+            assert killed.poll() is None, (out / "run.log").read_text()[-3000:]
+            time.sleep(0.2)
+    finally:
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.wait()
+    scored = _utilities(store)
+    assert 0 < len(scored) < 26
+
+    again = subprocess.run(_command(out), capture_output=True, text=True, env=environment)
+    assert again.returncode == 0, again.stderr
+    for word in ("rank", "contributor", "interval", "share", "digit 0", "report.html", "mlflow ui"):
+        assert word in again.stdout
+    everything = _utilities(store)
+    assert len(everything) == 26 and everything["key"].is_unique
+    kept = everything[everything["key"].isin(scored["key"])]
+    columns = ["key", "value", "training_seconds"]
+    pd.testing.assert_frame_equal(
+        kept[columns].sort_values("key", ignore_index=True), scored[columns].sort_values("key", ignore_index=True)
+    )
+
+    torch.set_num_threads(1)
+    undisturbed = value(tmp_path / "undisturbed", TINY)
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(out / "values.parquet"), pd.read_parquet(undisturbed / "values.parquet"), check_exact=True
+    )
+    names = {"values.json", "values.parquet", "utilities.parquet", "report.html", "config.yaml"}
+    assert names <= {path.name for path in out.iterdir()}

@@ -19,7 +19,7 @@ seeds = st.integers(0, 2**63 - 1)
 
 
 def test_seeds_are_the_same_for_ever():
-    # Half of what the first 16 digits of `printf 0 | sha256sum` and `printf '7\\037image\\0373' | sha256sum` say.
+    # Half of what the first 16 digits of `printf 0 | sha256sum` and `printf '7\037image\0373' | sha256sum` say.
     assert derive_seed(0) == 0x5FECEB66FFC86F38 >> 1
     assert derive_seed(7, "image", 3) == 0x0F46AF44D6BE9CDA >> 1
 

@@ -40,14 +40,16 @@ def load_unet(folder: Path) -> UNet2DModel:
     """
     if not (folder / "config.json").is_file() or not (folder / _WEIGHTS).is_file():
         raise UserError(f"{folder} holds no UNet: config.json and {_WEIGHTS} are expected")
-    unet = UNet2DModel.from_config(UNet2DModel.load_config(folder))
     history = folder / _HISTORY
-    if history.is_file():
-        replay_pruning(unet, json.loads(history.read_text()))
     try:
+        unet = UNet2DModel.from_config(UNet2DModel.load_config(folder))
+        if history.is_file():
+            replay_pruning(unet, json.loads(history.read_text()))
         unet.load_state_dict(load_file(folder / _WEIGHTS))
     except Exception as error:
-        raise UserError(f"the weights in {folder} do not fit the network described beside them: {error}") from error
+        raise UserError(
+            f"the UNet in {folder} is damaged, or its files do not belong together: {type(error).__name__}: {error}"
+        ) from error
     return unet
 
 

@@ -1,0 +1,115 @@
+"""Generation: the images are a function of weights, seed and index, and those that DDIM defines."""
+
+import networks
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMPipeline, DDIMScheduler
+
+from shapley_core.config import GenerationConfig, NoiseScheduleConfig
+from shapley_core.models.sampling import initial_noise, sample
+from shapley_core.pruning.unet import prune_unet
+from shapley_core.seeds import derive_seed
+
+SCHEDULE = NoiseScheduleConfig()
+
+
+def plain():
+    return networks.tiny_unet()
+
+
+def pruned_with_attention():
+    unet = networks.tiny_unet(attention=True, mode="RGB", seed=1)
+    prune_unet(unet, 0.3)
+    return unet
+
+
+def generate(unet, n_images, eta=0.0, batch_size=256, n_steps=3, seed=5):
+    config = GenerationConfig(n_images=n_images, n_steps=n_steps, eta=eta, batch_size=batch_size)
+    return sample(unet, SCHEDULE, config, seed)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize("network", [plain, pruned_with_attention])
+def test_images_do_not_depend_on_the_batch_size(network, eta):
+    unet = network()
+    expected = generate(unet, 101, eta, batch_size=256)
+    assert expected.shape == (101, 8, 8, unet.config.in_channels) and expected.dtype == np.uint8
+    assert len(np.unique(expected.reshape(101, -1), axis=0)) == 101
+    for batch_size in (1, 7, 16, 48, 100):
+        np.testing.assert_array_equal(generate(unet, 101, eta, batch_size), expected)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_an_image_does_not_depend_on_how_many_are_made(eta):
+    unet = plain()
+    expected = generate(unet, 70, eta)
+    for n_images in (2, 15, 16, 17, 69):
+        np.testing.assert_array_equal(generate(unet, n_images, eta), expected[:n_images])
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_images_are_repeatable_whatever_was_drawn_before(eta):
+    unet = plain()
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    expected = generate(unet, 5, eta)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(1)
+    np.testing.assert_array_equal(generate(unet.train(), 5, eta), expected)
+    assert (generate(unet, 5, eta, seed=6) != expected).mean() > 0.5
+
+
+def test_noise_belongs_to_an_index():
+    shape = (2, 3, 4)
+    noise = initial_noise(40, shape, seed=9)
+    assert noise.shape == (40, *shape)
+    for n in (1, 7, 39):
+        assert torch.equal(initial_noise(n, shape, seed=9), noise[:n])
+    assert len(noise.flatten(1).unique(dim=0)) == 40
+    assert not (initial_noise(40, shape, seed=10) == noise).any()
+
+
+def test_noise_is_standard_normal_and_independent_between_images():
+    noise = initial_noise(500, (1, 8, 8), seed=0).flatten(1).numpy()
+    assert abs(noise.mean()) < 5 / np.sqrt(noise.size)
+    assert noise.var() == pytest.approx(1, abs=5 * np.sqrt(2 / noise.size))
+    neighbours = (noise[:-1] * noise[1:]).mean()
+    assert abs(neighbours) < 5 / np.sqrt(noise.size)
+
+
+@pytest.mark.parametrize("n_steps", [1, 4, 10])
+def test_deterministic_images_are_those_of_diffusers_own_pipeline(n_steps):
+    unet, n_images, seed = plain(), 20, 5
+    images = generate(unet, n_images, n_steps=n_steps, seed=seed)
+    pipeline = DDIMPipeline(unet=unet, scheduler=DDIMScheduler(**SCHEDULE.model_dump()))
+    pipeline.set_progress_bar_config(disable=True)
+    generators = [torch.Generator().manual_seed(derive_seed(seed, "image", i)) for i in range(n_images)]
+    theirs = pipeline(n_images, generators, num_inference_steps=n_steps, output_type="np").images * 255
+    # They round after another addition, so a value close to a half may fall to either side.
+    np.testing.assert_allclose(images, theirs, atol=0.5 + 1e-2)
+    assert len(np.unique(images)) > 100
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_images_follow_the_equations_of_ddim(eta):
+    """Eqs. 12 and 16 of arXiv 2010.02502 in float64, with the clipping of the predicted image that diffusers adds."""
+    unet, n_images, n_steps, seed = plain(), 6, 5, 3
+    alpha_bar = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
+    x = initial_noise(n_images, (1, 8, 8), seed).double().numpy()
+    paths = [torch.Generator().manual_seed(derive_seed(seed, "path", i)) for i in range(n_images)]
+    for t in (800, 600, 400, 200, 0):
+        now, before = alpha_bar[t], alpha_bar[t - 200] if t else 1.0
+        with torch.no_grad():
+            epsilon = unet.eval()(torch.from_numpy(x).float(), t).sample.double().numpy()
+        clean = np.clip((x - np.sqrt(1 - now) * epsilon) / np.sqrt(now), -1, 1)
+        sigma = eta * np.sqrt((1 - before) / (1 - now)) * np.sqrt(1 - now / before)
+        z = torch.stack([torch.randn((1, 8, 8), generator=path) for path in paths]).numpy() if eta else 0.0
+        x = np.sqrt(before) * clean + np.sqrt(1 - before - sigma**2) * epsilon + sigma * z
+    images = generate(unet, n_images, eta, n_steps=n_steps, seed=seed)
+    np.testing.assert_allclose(images, (np.clip(x, -1, 1) + 1).transpose(0, 2, 3, 1) * 127.5, atol=0.5 + 1e-2)
+
+
+def test_noise_on_the_way_changes_the_images():
+    unet = plain()
+    assert (generate(unet, 4, eta=0.0) != generate(unet, 4, eta=1.0)).mean() > 0.5

@@ -59,7 +59,8 @@ mlflow: $(READY) ## Open MLflow on the runs so far, at http://127.0.0.1:5000
 
 .PHONY: lock
 lock: $(READY) ## Write requirements.txt from the versions in .venv
-	$(BIN)/python -m pip freeze --exclude-editable | sed 's/^torch==.*/torch==2.13.0/' > requirements.txt
+	{ echo '# Every package of the laptop and CI environment, pinned: written by `make lock`.'; \
+	  $(BIN)/python -m pip freeze --exclude-editable | sed 's/^\(torch==[0-9.]*\).*/\1/'; } > requirements.txt
 
 .PHONY: clean
 clean: ## Remove the virtual environment, caches and compiled pipelines; results stay

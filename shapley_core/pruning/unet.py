@@ -1,11 +1,14 @@
 """Structural magnitude pruning of a UNet (paper §3.2), with torch-pruning.
 
 Channels are removed in groups that depend on each other (a convolution's outputs, the norm behind it, the inputs of
-what follows), those of smallest L2 magnitude first, one shot, the same share in every layer. GroupNorm needs widths
-that its groups divide, so of every layer's channels the largest multiple of the group count is removed that does not
-exceed the ratio: at 0.3, the paper's 32-group network loses a quarter of its channels (35.7 M to 20.1 M parameters;
-the paper has 19.8 M).
+what follows), those of smallest L2 magnitude first, one shot, the same share in every layer. GroupNorm needs groups
+of one size, and so do attention heads: every group loses the same places, those of smallest mean magnitude over the
+groups. So of every layer's channels the largest multiple of the group count is removed that does not exceed the ratio:
+at 0.3, the paper's 32-group network loses a quarter of its channels (35.7 M to 20.1 M parameters; the paper has
+19.8 M).
 """
+
+import math
 
 import torch
 import torch_pruning
@@ -32,7 +35,7 @@ def prune_unet(unet: UNet2DModel, ratio: float) -> PruningHistory:
         example_inputs(unet),
         importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
         pruning_ratio=0.0,
-        pruning_ratio_dict=_layer_ratios(unet, ratio),
+        pruning_ratio_dict=_layer_ratios(unet, ratio, heads),
         ignored_layers=[unet.conv_out],
         num_heads=heads,
     )
@@ -41,14 +44,14 @@ def prune_unet(unet: UNet2DModel, ratio: float) -> PruningHistory:
     return [(name, is_out, [int(i) for i in indices]) for name, is_out, indices in pruner.pruning_history()]
 
 
-def _layer_ratios(unet: UNet2DModel, ratio: float) -> dict[torch.nn.Module, float]:
-    """The share to remove of each layer so that its width stays a multiple of the norm's group count."""
-    groups = unet.config.norm_num_groups
+def _layer_ratios(unet: UNet2DModel, ratio: float, heads: dict[torch.nn.Module, int]) -> dict[torch.nn.Module, float]:
+    """The share to remove of each layer so that its width stays a multiple of the norm's groups and of its heads."""
     ratios: dict[torch.nn.Module, float] = {}
     for module in unet.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
             width = module.weight.shape[0]
-            removed = int(ratio * width / groups + 1e-9) * groups
+            step = math.lcm(unet.config.norm_num_groups, heads.get(module, 1))
+            removed = int(ratio * width / step + 1e-9) * step
             # torch-pruning keeps int(width * (1 - ratio)): stay clear of a product just below a whole number.
             ratios[module] = max(removed / width - 1e-6, 0.0)
     return ratios

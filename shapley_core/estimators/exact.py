@@ -1,11 +1,12 @@
 """The Shapley value itself, from the utilities of all coalitions (paper eq. 4)."""
 
-from math import factorial
+import math
 
 import numpy as np
 
 from shapley_core.errors import UserError
-from shapley_core.estimators.result import Attribution, additive_fit
+from shapley_core.estimators.accept import accept
+from shapley_core.estimators.result import Attribution, additive_fit, attribute
 from shapley_core.games.measured import MeasuredGame
 
 
@@ -17,8 +18,9 @@ def exact(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int = 0,
     again with another seed, and ``diagnostics["note"]`` says so.
 
     Raises:
-        UserError: a coalition is missing.
+        UserError: a coalition is missing, or the game is not sound.
     """
+    accept(game, "exact")
     n = len(game.contributors)
     code = 1 << np.arange(n, dtype=np.int64)  # a coalition is the number whose bits are its members
     measured = np.unique(game.membership @ code)
@@ -34,28 +36,14 @@ def exact(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int = 0,
 
     coalitions = np.arange(2**n)
     size = np.bitwise_count(coalitions)
-    weight = np.array([factorial(s) * factorial(n - s - 1) / factorial(n) for s in range(n)])
+    weight = np.array([math.factorial(s) * math.factorial(n - s - 1) / math.factorial(n) for s in range(n)])
     values = np.empty(n)
     for i, bit in enumerate(code):
         without = coalitions[coalitions & bit == 0]
         values[i] = weight[size[without]] @ (v[without | bit] - v[without])
-    return Attribution(
-        contributors=game.contributors,
-        values=values,
-        std_errors=np.zeros(n),
-        ci_low=values,
-        ci_high=values,
-        null_value=game.null_value,
-        full_value=game.full_value,
-        property=game.property,
-        design=game.design,
-        estimator="exact",
-        n_coalitions=len(game.values),
-        confidence=confidence,
-        diagnostics={
-            **additive_fit(game, values),
-            "note": "Every coalition was measured, so there is no sampling error. The standard errors of "
-            "zero do not cover the randomness of training and generation in each measurement.",
-            "warnings": [],
-        },
-    )
+    diagnostics = {
+        **additive_fit(game, values),
+        "note": "Every coalition was measured, so there is no sampling error. The standard errors of "
+        "zero do not cover the randomness of training and generation in each measurement.",
+    }
+    return attribute(game, "exact", values, np.zeros((n, n)), math.inf, confidence, diagnostics, [])

@@ -25,10 +25,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 from scipy.linalg import helmert
 
-from shapley_core.estimators.result import Attribution, additive_fit
+from shapley_core.estimators.accept import accept
+from shapley_core.estimators.regression import units
+from shapley_core.estimators.result import Attribution, additive_fit, attribute
 from shapley_core.games.measured import MeasuredGame
 from shapley_core.seeds import derive_seed
 
@@ -52,7 +53,7 @@ def kernel_shap(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: in
     units than contributors: the regression then fits whatever was measured and leaves nothing to judge it by.
 
     Args:
-        game: what was measured, by any design.
+        game: what was measured, by a design whose weights are those of the Shapley kernel.
         confidence: nominal coverage of the intervals.
         n_bootstrap: replicates; 0: values only, standard errors and intervals are NaN.
         seed: of the resampling.
@@ -61,12 +62,16 @@ def kernel_shap(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: in
         Values that sum to v(N) - v(∅). ``diagnostics``: ``rank`` of the regression (n - 1 when the values are
         determined), ``condition_number``, ``n_units``, ``degrees_of_freedom``, ``n_bootstrap``,
         ``undetermined_replicates`` (share), and those of
-        :func:`~shapley_core.estimators.result.additive_fit`.
+        :func:`~shapley_core.estimators.result.additive_fit` and :func:`~shapley_core.estimators.result.attribute`.
+
+    Raises:
+        UserError: the design does not fit, or the game is not sound.
     """
+    accept(game, "kernel_shap")
     n = len(game.contributors)
     regression = _Regression.of(game)
     values, rank, condition_number = regression.solve()
-    unit = _units(game.pair)
+    unit = units(game.pair)
     n_units = int(unit.max()) + 1
     df = n_units - (n - 1)
 
@@ -76,7 +81,7 @@ def kernel_shap(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: in
             f"The {len(game.values)} coalitions measured do not determine the values (rank {rank} of "
             f"{n - 1}): contributors they do not tell apart share equally. Measure more coalitions."
         )
-    std_errors = np.full(n, np.nan)
+    covariance = None
     undetermined = 0.0
     if df < 1:
         warnings.append(
@@ -86,14 +91,13 @@ def kernel_shap(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: in
     elif n_bootstrap > 0:
         rng = np.random.default_rng(derive_seed(seed, "bootstrap"))
         counts = rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n_bootstrap)
-        std_errors = regression.replicates(counts[:, unit]).std(axis=0, ddof=1)
+        covariance = np.cov(regression.replicates(counts[:, unit]), rowvar=False)
         undetermined = float(np.mean((counts > 0).sum(axis=1) < n - 1))
         if undetermined > _MANY_UNDETERMINED:
             warnings.append(
                 f"{undetermined:.0%} of the bootstrap replicates hold too few coalitions to determine the "
                 "values: the standard errors are rough. Measure more coalitions."
             )
-    reach = stats.t.ppf((1 + confidence) / 2, max(df, 1)) * std_errors
 
     diagnostics: dict[str, Any] = {
         "rank": rank,
@@ -103,23 +107,8 @@ def kernel_shap(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: in
         "n_bootstrap": n_bootstrap,
         "undetermined_replicates": undetermined,
         **additive_fit(game, values),
-        "warnings": warnings,
     }
-    return Attribution(
-        contributors=game.contributors,
-        values=values,
-        std_errors=std_errors,
-        ci_low=values - reach,
-        ci_high=values + reach,
-        null_value=game.null_value,
-        full_value=game.full_value,
-        property=game.property,
-        design=game.design,
-        estimator="kernel_shap",
-        n_coalitions=len(game.values),
-        confidence=confidence,
-        diagnostics=diagnostics,
-    )
+    return attribute(game, "kernel_shap", values, covariance, max(df, 1), confidence, diagnostics, warnings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,10 +155,3 @@ class _Regression:
             us.append(np.linalg.solve(normal, (weight @ weighted_target)[:, :, None])[:, :, 0])
         values: Floats = self.equal_share + np.concatenate(us) @ self.basis
         return values
-
-
-def _units(pair: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """(m,) number of the unit each coalition is resampled with, 0 .. units - 1."""
-    alone = pair.max(initial=-1) + 1 + np.arange(len(pair))
-    unit: npt.NDArray[np.int64] = np.unique(np.where(pair >= 0, pair, alone), return_inverse=True)[1]
-    return unit

@@ -1,4 +1,8 @@
-"""The result of a valuation: a value with its uncertainty for every contributor."""
+"""The result of a valuation: a value with its uncertainty for every contributor.
+
+An estimator hands its values and their covariance to :func:`attribute`, which draws the same conclusions for all of
+them: standard errors, intervals, who ranks above whom, and the sentence that nothing can be said where that is so.
+"""
 
 import builtins
 import math
@@ -8,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy import special, stats
 
 from shapley_core.games.measured import MeasuredGame
 
@@ -35,6 +40,8 @@ class Attribution:
         n_coalitions: interior coalitions the estimate rests on.
         confidence: nominal coverage of the intervals, 0 to 1.
         diagnostics: JSON values; ``warnings`` is a list of sentences for people.
+        covariance: (n, n) covariance of the values' errors; None where the coalitions measured do not tell.
+        degrees_of_freedom: of Student's t distribution of a value's error over its standard error.
     """
 
     contributors: tuple[str, ...]
@@ -50,6 +57,8 @@ class Attribution:
     n_coalitions: int
     confidence: float
     diagnostics: dict[str, Any]
+    covariance: Floats | None = None
+    degrees_of_freedom: float = math.inf
 
     @builtins.property  # the field `property` hides the plain name from here on
     def ranks(self) -> npt.NDArray[np.int64]:
@@ -66,6 +75,24 @@ class Attribution:
         if abs(total) <= 1e-9 * max(abs(self.full_value), abs(self.null_value)):
             return np.full(len(self.values), np.nan)
         return self.values / total
+
+    @builtins.property  # the field `property` hides the plain name from here on
+    def probability_above(self) -> Floats:
+        """(n, n) probability that contributor i (row) is worth more than j (column), one half on the diagonal.
+
+        From Student's t distribution of the difference of two values. NaN off the diagonal where there is no
+        covariance.
+        """
+        n = len(self.values)
+        if self.covariance is None:
+            return np.where(np.eye(n, dtype=bool), 0.5, np.nan)
+        variance = np.diag(self.covariance)
+        spread = np.sqrt(np.maximum(variance[:, None] + variance - 2 * self.covariance, 0))
+        difference = self.values[:, None] - self.values
+        with np.errstate(divide="ignore", invalid="ignore"):
+            t = np.where(difference == 0, 0.0, difference / spread)
+        above: Floats = special.stdtr(self.degrees_of_freedom, t)
+        return above
 
     def to_frame(self) -> pd.DataFrame:
         """One row per contributor, sorted by rank: the content of ``values.parquet``."""
@@ -96,6 +123,55 @@ class Attribution:
         }
         jsonable: dict[str, Any] = _jsonable(facts)
         return jsonable
+
+
+def attribute(
+    game: MeasuredGame,
+    estimator: str,
+    values: Floats,
+    covariance: Floats | None,
+    degrees_of_freedom: float,
+    confidence: float,
+    diagnostics: dict[str, Any],
+    warnings: list[str],
+) -> Attribution:
+    """The attribution of a measured game, from the values and their covariance (None: unknown).
+
+    Intervals are value ± t · standard error. ``diagnostics`` gains ``rank_stability`` (expected Kendall correlation
+    between this ranking and one drawn from its uncertainty: 1 when every pair's order is certain, 0 when none is more
+    likely than its reverse) and ``warnings``, to which is added, where it is so, that no two contributors are told
+    apart at ``confidence``, allowing for the number of pairs (Bonferroni).
+    """
+    n = len(values)
+    std_errors = np.full(n, np.nan) if covariance is None else np.sqrt(np.diag(covariance))
+    reach = stats.t.ppf((1 + confidence) / 2, degrees_of_freedom) * std_errors if covariance is not None else std_errors
+    attribution = Attribution(
+        contributors=game.contributors,
+        values=values,
+        std_errors=std_errors,
+        ci_low=values - reach,
+        ci_high=values + reach,
+        null_value=game.null_value,
+        full_value=game.full_value,
+        property=game.property,
+        design=game.design,
+        estimator=estimator,
+        n_coalitions=len(game.values),
+        confidence=confidence,
+        diagnostics=diagnostics,
+        covariance=covariance,
+        degrees_of_freedom=degrees_of_freedom,
+    )
+    above = attribution.probability_above[np.triu_indices(n, 1)]
+    order_stands = np.maximum(above, 1 - above)
+    diagnostics["rank_stability"] = float(np.mean(2 * order_stands - 1))
+    diagnostics["warnings"] = warnings
+    if np.any(std_errors > 0) and order_stands.max() < 1 - (1 - confidence) / len(above):
+        warnings.append(
+            f"No two contributors can be told apart at {confidence:.0%} confidence: do not read the values as a "
+            "ranking. Measure more coalitions."
+        )
+    return attribution
 
 
 def additive_fit(game: MeasuredGame, values: Floats) -> dict[str, float]:

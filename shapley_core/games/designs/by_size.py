@@ -16,7 +16,7 @@ import numpy.typing as npt
 from shapley_core.seeds import derive_seed
 
 #: Sizes with at most so many subsets are listed and shuffled; from larger ones subsets are drawn until new.
-_LISTED = 200_000
+_LISTED = 5_000
 
 #: Subsets drawn at once. Part of what a seed means.
 _BLOCK = 16

@@ -1,0 +1,59 @@
+"""Which designs an estimator can use, and what it refuses before it computes anything."""
+
+import numpy as np
+
+from shapley_core.errors import UserError
+from shapley_core.games.designs import design_name
+from shapley_core.games.measured import MeasuredGame
+
+#: Given its size, a coalition of these is a uniform subset, drawn independently of those of other pairs.
+_BY_SIZE = ("leverage", "paired", "stratified", "iid", "exhaustive")
+_UNIFORM = ("uniform", "exhaustive")
+
+#: Estimator to the designs it can use, the best first. (``exact`` looks at the coalitions instead.)
+FITTING_DESIGNS: dict[str, tuple[str, ...]] = {
+    "banzhaf_msr": _UNIFORM,
+    "banzhaf_regression": _UNIFORM,
+    "beta_shapley": ("stratified", *(name for name in _BY_SIZE if name != "stratified")),
+    "kernel_shap": _BY_SIZE,
+    "leave_one_out": ("leave_one_out", "exhaustive"),
+    "leverage_shap": _BY_SIZE,
+    "odd_ridge": _BY_SIZE,
+    "permutation": ("antithetic_permutation", "permutation"),
+    "polyshap": _BY_SIZE,
+    "regression_msr": _BY_SIZE,
+    "stratified": ("stratified", *(name for name in _BY_SIZE if name != "stratified")),
+}
+
+
+def check_design(estimator: str, design: str) -> None:
+    """Raises :class:`UserError`, which says what fits, where an estimator cannot use a design.
+
+    Needs no game, so that it can be asked before anything is measured.
+    """
+    fitting = FITTING_DESIGNS.get(estimator)
+    if fitting is not None and design_name(design) not in fitting:
+        raise UserError(
+            f"the estimator '{estimator}' cannot use coalitions of the design '{design}': it needs one of "
+            f"{', '.join(fitting)}; or choose an estimator that fits the design"
+            + (f" ({', '.join(able)})" if (able := estimators_for(design)) else "")
+        )
+
+
+def estimators_for(design: str) -> list[str]:
+    """The estimators that can use a design, by name."""
+    return sorted(name for name, fitting in FITTING_DESIGNS.items() if design_name(design) in fitting)
+
+
+def accept(game: MeasuredGame, estimator: str) -> None:
+    """Raises :class:`UserError` where the design does not fit, a utility is not finite or a coalition comes twice."""
+    check_design(estimator, game.design)
+    if not np.isfinite([*game.values, game.null_value, game.full_value]).all():
+        raise UserError(f"a utility of '{game.property}' is not a finite number: leave out coalitions without a value")
+    size = game.membership.sum(axis=1)
+    if len(size) == 0 or size.min() == 0 or size.max() == game.membership.shape[1]:
+        raise UserError("an estimator needs coalitions besides the empty one and that of everybody, and only those")
+    if len(np.unique(np.packbits(game.membership, axis=1), axis=0)) < len(size):
+        raise UserError(
+            "a coalition is in the table twice, and its two utilities may contradict each other: keep one row of each"
+        )

@@ -1,0 +1,59 @@
+r"""Leverage SHAP (Musco & Witter, arXiv 2410.01917): the Shapley regression with weights counted from the table.
+
+The Shapley value is the solution φ of the regression of v(S) on membership in which all coalitions of size s
+together weigh 1 / (s (n - s)) (paper eq. 5). Of the C(n, s) coalitions of a size m_s were measured, so each of them
+stands for C(n, s) / m_s of them and weighs
+
+    w = 1 / (m_s s (n - s)).
+
+``kernel_shap`` weighs by the number of times a coalition was drawn, which leaves the weight of a size to chance;
+here it is exact whatever the draw, after failed measurements and in any part of a plan too. With the design
+``leverage``, whose sizes are balanced, this is the estimator of the paper. Complements enter as one row each
+(see :mod:`~shapley_core.estimators.regression`).
+
+**When.** The default among unbiased estimators: at m = 4n and more, or wherever measurements have little noise.
+Below, or where noise is large, ``odd_ridge`` errs less.
+
+**Uncertainty.** Analytic (HC2), with (units - (n - 1)) degrees of freedom. It takes the coalitions for a small part
+of all: where most were measured and noise is small, intervals are too wide. v(∅) and v(N) are taken as they are: an
+error in their measurement shifts all values alike, and no interval covers it.
+"""
+
+from shapley_core.estimators.accept import accept
+from shapley_core.estimators.regression import Contrasts, Spectrum, no_uncertainty, undetermined
+from shapley_core.estimators.result import Attribution, additive_fit, attribute
+from shapley_core.games.designs.by_size import kernel_weight_by_size
+from shapley_core.games.measured import MeasuredGame
+
+
+def leverage_shap(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int = 0, seed: int = 0) -> Attribution:
+    """Shapley values by regression with exact weights of the sizes; ``n_bootstrap`` and ``seed`` are of no account.
+
+    Returns:
+        Values that sum to v(N) - v(∅). ``diagnostics``: ``rank`` (n - 1 when the values are determined),
+        ``condition_number``, ``n_units``, ``degrees_of_freedom`` and those of ``additive_fit`` and ``attribute``.
+
+    Raises:
+        UserError: the design does not fit, or the game is not sound.
+    """
+    accept(game, "leverage_shap")
+    n = len(game.contributors)
+    rows = Contrasts.of(game, kernel_weight_by_size(game.membership))
+    spectrum = Spectrum.of(rows.x, rows.target, rows.weight)
+    values = rows.values(spectrum.coefficients())
+    rank, n_units = len(spectrum.d), len(rows.target)
+    warnings = undetermined(rank, n - 1, len(game.values))
+    covariance = spectrum.covariance() if rank == n - 1 else None
+    if covariance is None:
+        warnings.append(no_uncertainty(n_units, n))
+    else:
+        covariance = rows.basis.T @ covariance @ rows.basis
+    diagnostics = {
+        "rank": rank,
+        "condition_number": spectrum.condition_number,
+        "n_units": n_units,
+        "degrees_of_freedom": n_units - rank,
+        **additive_fit(game, values),
+    }
+    df = max(n_units - rank, 1)
+    return attribute(game, "leverage_shap", values, covariance, df, confidence, diagnostics, warnings)

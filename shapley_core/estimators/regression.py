@@ -1,0 +1,177 @@
+r"""What the regression estimators have in common: the rows of the regression, its solution, its covariance.
+
+**Rows.** The Shapley value minimises the weighted squared error of v(∅) + zᵀφ under 1ᵀφ = v(N) - v(∅) =: Δ. With
+φ = Δ/n + Hᵀu, the n - 1 rows of H an orthonormal basis of the space orthogonal to 1 (a Helmert matrix), that is an
+ordinary regression of v(S) - v(∅) - |S| Δ/n on Hz. The row of a complement is -Hz, so a complementary pair is one
+row with half the difference of its two targets: all that the two have in common, noise aside every interaction of
+even order, is gone.
+
+**Covariance.** (XᵀWX)⁻¹ Xᵀ W diag(e² / (1 - h)) W X (XᵀWX)⁻¹ with residuals e and leverages h (MacKinnon & White
+1985, HC2): unbiased where the errors are alike, and right where they are not, as with interactions, whose size
+depends on the coalition's. A unit that is alone in determining a direction (h = 1) has no residual; it gets the
+mean square of the others.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import helmert
+
+from shapley_core.games.measured import MeasuredGame
+
+Floats = npt.NDArray[np.float64]
+
+#: 1 - leverage below which a residual says nothing about its error.
+_NO_RESIDUAL = 1e-8
+
+
+def units(pair: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """(m,) number of the independent unit (complementary pair or lone coalition) of each row, 0 .. units - 1."""
+    alone = pair.max(initial=-1) + 1 + np.arange(len(pair))
+    unit: npt.NDArray[np.int64] = np.unique(np.where(pair >= 0, pair, alone), return_inverse=True)[1]
+    return unit
+
+
+@dataclass(frozen=True, eq=False)
+class Contrasts:
+    """The regression's rows, one per unit, k of them.
+
+    Attributes:
+        x: (k, n - 1) Hz of the unit's first coalition.
+        target: (k,) what the unit says of x u.
+        weight: (k,) with mean 1.
+        lone: (k,) bool; is the unit a coalition without its complement?
+        row: (k,) the first coalition's row in the game.
+        basis: (n - 1, n) H.
+        equal_share: Δ/n.
+    """
+
+    x: Floats
+    target: Floats
+    weight: Floats
+    lone: npt.NDArray[np.bool_]
+    row: npt.NDArray[np.int64]
+    basis: Floats
+    equal_share: float
+
+    @classmethod
+    def of(cls, game: MeasuredGame, weight: Floats) -> "Contrasts":
+        """The rows of a game whose coalitions have (m,) ``weight``."""
+        n = len(game.contributors)
+        basis = helmert(n)
+        equal_share = (game.full_value - game.null_value) / n
+        target = game.values - game.null_value - game.membership.sum(axis=1) * equal_share
+        unit = units(game.pair)
+        first = np.unique(unit, return_index=True)[1]
+        sign = np.where(first[unit] == np.arange(len(unit)), 1.0, -1.0)
+        unit_weight = np.bincount(unit, weight)
+        return cls(
+            x=game.membership[first] @ basis.T,
+            target=np.bincount(unit, sign * weight * target) / unit_weight,
+            weight=unit_weight / unit_weight.mean(),
+            lone=np.bincount(unit) == 1,
+            row=first,
+            basis=basis,
+            equal_share=equal_share,
+        )
+
+    def values(self, u: Floats) -> Floats:
+        """(n,) Shapley values of the coefficients ``u``."""
+        values: Floats = self.equal_share + u @ self.basis
+        return values
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """A weighted regression turned to its principal axes: X√w = U diag(d) Vᵀ, and a = Uᵀ (y√w).
+
+    Attributes:
+        x: (k, p) rows, times the root of their weight.
+        y: (k,) targets, times the root of their weight.
+        d: (r,) singular values, the rank of the regression many, descending.
+        v: (p, r) axes.
+        a: (r,) the targets along the axes.
+        left_over: squared length of what of the targets no coefficients reach.
+    """
+
+    x: Floats
+    y: Floats
+    d: Floats
+    v: Floats
+    a: Floats
+    left_over: float
+
+    @classmethod
+    def of(cls, x: Floats, target: Floats, weight: Floats) -> "Spectrum":
+        """By way of R of a QR decomposition, so that it costs k p² however many rows there are."""
+        root = np.sqrt(weight)
+        x, y = x * root[:, None], target * root
+        r: Floats = np.asarray(np.linalg.qr(np.column_stack([x, y]), mode="r"))
+        u, d, vt = np.linalg.svd(r[:, :-1], full_matrices=False)
+        rank = int(np.sum(d > d[0] * max(x.shape) * np.finfo(np.float64).eps))
+        a = u[:, :rank].T @ r[:, -1]
+        rest = r[:, -1] - u[:, :rank] @ a
+        return cls(x, y, d[:rank], vt[:rank].T, a, float(rest @ rest))
+
+    @property
+    def condition_number(self) -> float:
+        """Ratio of the largest to the smallest singular value; infinite where the rank is not full."""
+        return float(self.d[0] / self.d[-1]) if len(self.d) == self.x.shape[1] else float("inf")
+
+    def coefficients(self) -> Floats:
+        """(p,) the solution, of least norm where there are several."""
+        u: Floats = self.v @ (self.a / self.d)
+        return u
+
+    def covariance(self, unit: npt.NDArray[np.int64] | None = None) -> Floats | None:
+        """(p, p) covariance of the coefficients (HC2); None without residual degrees of freedom.
+
+        Args:
+            unit: (k,) rows of one unit err together; None: every row is a unit.
+        """
+        axes = self.x @ (self.v / self.d)  # (k, r), orthonormal columns
+        leverage = np.einsum("kr,kr->k", axes, axes)
+        residual = self.y - axes @ self.a
+        if unit is not None:
+            leverage = np.bincount(unit, leverage)[unit]
+        n_units = len(leverage) if unit is None else int(unit.max()) + 1
+        df = n_units - len(self.d)
+        if df < 1:
+            return None
+        free = np.maximum(1 - leverage, 0)
+        known = free > _NO_RESIDUAL
+        error = residual / np.sqrt(np.where(known, free, 1.0))
+        error[~known] = np.sqrt(np.mean(error[known] ** 2)) if known.any() else 0.0
+        scores = axes * error[:, None]
+        if unit is not None:
+            scores = _sums(scores, unit)
+        half = scores @ (self.v / self.d).T
+        covariance: Floats = half.T @ half
+        return covariance
+
+
+def _sums(rows: Floats, unit: npt.NDArray[np.int64]) -> Floats:
+    """(units, p) sums of the rows of each unit."""
+    order = np.argsort(unit, kind="stable")
+    starts = np.searchsorted(unit[order], np.arange(unit.max() + 1))
+    sums: Floats = np.add.reduceat(rows[order], starts, axis=0)
+    return sums
+
+
+def undetermined(rank: int, needed: int, n_coalitions: int) -> list[str]:
+    """The warning that coalitions do not determine the values, if so."""
+    if rank >= needed:
+        return []
+    return [
+        f"The {n_coalitions} coalitions measured do not determine the values (rank {rank} of {needed}): contributors "
+        "they do not tell apart share equally. Measure more coalitions."
+    ]
+
+
+def no_uncertainty(n_units: int, n: int) -> str:
+    """The warning that there are too few measurements to judge the values by."""
+    return (
+        f"{n_units} independent measurements cannot say how certain the values of {n} contributors are: there are no "
+        "standard errors or intervals. Measure more coalitions."
+    )

@@ -145,13 +145,13 @@ class Spectrum:
         error[~known] = np.sqrt(np.mean(error[known] ** 2)) if known.any() else 0.0
         scores = axes * error[:, None]
         if unit is not None:
-            scores = _sums(scores, unit)
+            scores = sums_by_unit(scores, unit)
         half = scores @ (self.v / self.d).T
         covariance: Floats = half.T @ half
         return covariance
 
 
-def _sums(rows: Floats, unit: npt.NDArray[np.int64]) -> Floats:
+def sums_by_unit(rows: Floats, unit: npt.NDArray[np.int64]) -> Floats:
     """(units, p) sums of the rows of each unit."""
     order = np.argsort(unit, kind="stable")
     starts = np.searchsorted(unit[order], np.arange(unit.max() + 1))

@@ -28,7 +28,7 @@ class Attribution:
 
     Attributes:
         contributors: n names.
-        values: (n,) what each contributor is worth; they sum to ``full_value - null_value``.
+        values: (n,) what each contributor is worth; Shapley values sum to ``full_value - null_value``.
         std_errors: (n,) standard errors.
         ci_low: (n,) lower bound of the interval.
         ci_high: (n,) upper bound of the interval.
@@ -194,6 +194,15 @@ def additive_fit(game: MeasuredGame, values: Floats) -> dict[str, float]:
     return {
         "residual_std": float(np.sqrt(residual_variance * m / df)) if df > 0 else math.nan,
         "r_squared": float(1 - residual_variance / variance) if variance > 0 else math.nan,
+    }
+
+
+def not_efficient(name: str, values: Floats) -> dict[str, Any]:
+    """Diagnostics of values that do not sum to v(N) - v(∅): their sum, and a note that says so."""
+    return {
+        "sum_of_values": float(values.sum()),
+        "note": f"{name} values do not sum to the difference of the full and the empty coalition; shares are relative "
+        "to that difference all the same.",
     }
 
 

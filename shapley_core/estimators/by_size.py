@@ -1,0 +1,104 @@
+r"""Semivalues from coalitions grouped by size: one formula for Shapley, Beta Shapley and their kin.
+
+A semivalue is the mean marginal contribution of a contributor to random coalitions of the others, of size s with
+probability α_s, s = 0 .. n - 1, Σ α_s = 1, and uniform given the size (Dubey, Neyman & Weber 1981):
+
+    φ_i = Σ_t α_{t-1} E[v(S) | i ∈ S, |S| = t] - Σ_t α_t E[v(S) | i ∉ S, |S| = t].
+
+So every coalition of size t tells something of everybody, of those inside as of those outside ("maximum sample
+reuse"). Given the size, E[v | i ∈ S] = v̄_t + c_it n/t and E[v | i ∉ S] = v̄_t - c_it n/(n - t), with v̄_t the mean of
+v at size t and c_it its covariance with membership; hence
+
+    φ_i = Σ_t (α_{t-1} - α_t) v̄_t + Σ_t c_it (α_{t-1} n/t + α_t n/(n - t)),       α_{-1} = α_n = 0.
+
+Both are replaced by their estimates, which are unbiased where the coalitions of a size are a random sample without
+repetition: the mean, and the sample covariance with divisor m_t - 1 times (M - 1)/M, M = C(n, t). With all M it is the
+semivalue itself. For Shapley values (α = 1/n) the first sum is Δ/n and the second sums to zero: efficiency.
+
+**Uncertainty.** The estimate is a sum over coalitions within sizes; the covariance is that of its terms around
+their size's mean, complements added together. It takes the coalitions of a size for a small part of all.
+"""
+
+from math import comb
+
+import numpy as np
+import numpy.typing as npt
+
+from shapley_core.errors import UserError
+from shapley_core.estimators.regression import sums_by_unit, units
+from shapley_core.games.measured import MeasuredGame
+
+Floats = npt.NDArray[np.float64]
+
+
+def semivalue(game: MeasuredGame, alpha: Floats, utilities: Floats) -> tuple[Floats, Floats, float]:
+    """The semivalue of weights ``alpha``, whatever its weights.
+
+    Args:
+        game: the coalitions; v(∅) and v(N) are taken from it.
+        alpha: (n,) probability of each size of the coalition that a contributor joins, 0 .. n - 1.
+        utilities: (m,) v(S), in place of the game's.
+
+    Returns:
+        (n,) values; (n, n) covariance; share of the weight on sizes of which fewer than two coalitions (or not all)
+        were measured: their covariance counts as zero, and a mean that is missing is interpolated between its
+        neighbours.
+
+    Raises:
+        UserError: more than half of the weight is on such sizes.
+    """
+    n = game.membership.shape[1]
+    size = game.membership.sum(axis=1)
+    count = np.bincount(size, minlength=n + 1)[1:n]
+    t = np.arange(1, n)
+    weight_in, weight_out = alpha[:-1], alpha[1:]
+    possible = np.array([float(comb(n, int(s))) for s in t])
+    known = count >= np.minimum(2, possible)
+    unknown_share = float(((weight_in + weight_out) * ~known).sum() / (weight_in + weight_out).sum())
+    if unknown_share > 0.5:
+        raise UserError(
+            f"{unknown_share:.0%} of the values' weight is on sizes of which fewer than two coalitions were measured: "
+            "measure more coalitions, with the design 'stratified' or 'leverage'"
+        )
+
+    total = np.bincount(size, utilities, minlength=n + 1)[1:n]
+    seen = count > 0
+    mean = np.interp(
+        np.arange(n + 1),
+        np.concatenate([[0], t[seen], [n]]),
+        np.concatenate([[game.null_value], total[seen] / count[seen], [game.full_value]]),
+    )
+    of_mean = np.concatenate([[-alpha[0]], weight_in - weight_out, [alpha[-1]]])
+    # Divided by the number of coalitions, what a coalition adds to the values through the covariance.
+    of_covariance = (weight_in * n / t + weight_out * n / (n - t)) * (1 - 1 / possible)
+    of_covariance = np.where(count > 1, of_covariance / np.maximum(count - 1, 1), 0.0)
+
+    centred = utilities - mean[size]
+    deviation = game.membership - size[:, None] / n
+    terms = (of_covariance[size - 1] * centred)[:, None] * deviation
+    values: Floats = of_mean @ mean + terms.sum(axis=0)
+
+    terms += (of_mean[size] / count[size - 1] * centred)[:, None]
+    influence = terms - _means(terms, size)[size]
+    influence *= np.sqrt(count / np.maximum(count - 1, 1))[size - 1][:, None]
+    by_unit = sums_by_unit(influence, units(game.pair))
+    return values, by_unit.T @ by_unit, unknown_share
+
+
+def unknown_sizes(share: float) -> list[str]:
+    """The warning that some sizes are not known, if so."""
+    if share == 0:
+        return []
+    return [
+        f"Of some sizes fewer than two coalitions were measured; they carry {share:.0%} of the values' weight and "
+        "count as if everybody contributed alike. Measure more coalitions."
+    ]
+
+
+def _means(terms: Floats, size: npt.NDArray[np.int64]) -> Floats:
+    """(n + 1, n) mean of the terms of each size, zero where there is none."""
+    n = terms.shape[1]
+    sums = np.zeros((n + 1, n))
+    np.add.at(sums, size, terms)
+    means: Floats = sums / np.maximum(np.bincount(size, minlength=n + 1), 1)[:, None]
+    return means

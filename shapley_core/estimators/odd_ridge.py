@@ -1,0 +1,111 @@
+r"""Odd regression with a ridge: the Shapley regression, shrunk toward equal shares as far as the data say.
+
+A complementary pair tells (v(S) - v(Sᶜ)) / 2 = Σ φ_i (z_i - ½) + odd interactions of order three and more + noise
+(the odd part of the game, arXiv 2602.01399): even interactions are gone. With φ = Δ/n + Hᵀu and the weights w of
+``leverage_shap``, u minimises
+
+    Σ w (target - x u)² + λ |u|²,
+
+and |u| is the distance of the values from equal shares Δ/n, so that λ → ∞ gives everybody the same. λ minimises the
+generalised cross-validation score (Golub, Heath & Wahba 1979)
+
+    GCV(λ) = k⁻¹ RSS(λ) / (1 - tr(λ) / k)²,
+
+k the units, tr the trace of the hat matrix, both read off one singular value decomposition. With a table without pairs
+the coalitions are regressed as they are.
+
+**When.** The smallest error of all at few coalitions or under noise, and defined below m = 2n. It is biased toward
+equal shares; the sum is exact all the same. With ample coalitions λ falls and it becomes ``leverage_shap``.
+
+**Uncertainty.** The estimate is K times that of ``leverage_shap``, K what the ridge keeps, so its covariance is K C Kᵀ
+with C the latter's (HC2). An interval from that alone would ignore the bias, most of all when GCV sets all values
+equal. What the ridge took away, (K - I) û, has expectation bias and covariance (K - I) C (K - I)ᵀ =: D; hence |(K - I)
+û|² - tr D is an unbiased estimate of the squared bias, with variance about 2 tr D² + 4 bᵀ D b. That estimate, never
+below zero, plus one standard error of it, is added, spread evenly over the directions in which values can differ:
+nothing tells whom it hits. So intervals cover on average over the contributors; those far from the others are shrunk
+most, and covered less often. Where ``leverage_shap`` has no covariance (m below about 2n), there is none here.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from shapley_core.estimators.accept import accept
+from shapley_core.estimators.regression import Contrasts, Spectrum, no_uncertainty
+from shapley_core.estimators.result import Attribution, additive_fit, attribute
+from shapley_core.games.designs.by_size import kernel_weight_by_size
+from shapley_core.games.measured import MeasuredGame
+
+Floats = npt.NDArray[np.float64]
+
+#: Ridges tried, relative to the mean square of the singular values; the largest leave equal shares.
+_RIDGES = np.geomspace(1e-8, 1e4, 121)
+
+#: Trace of the hat matrix, as a share of the units, from which GCV is 0/0 (there are as many values as units).
+_SATURATED = 1 - 1e-9
+
+
+def odd_ridge(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int = 0, seed: int = 0) -> Attribution:
+    """Shapley values shrunk toward equal shares; ``n_bootstrap`` and ``seed`` are of no account.
+
+    Returns:
+        Values that sum to v(N) - v(∅). ``diagnostics``: ``shrinkage`` (share of the fitted values' degrees of freedom
+        that the ridge takes away: 0 none, 1 equal shares), ``rank``, ``n_units``, ``degrees_of_freedom`` and those
+        of ``additive_fit`` and ``attribute``.
+
+    Raises:
+        UserError: the design does not fit, or the game is not sound.
+    """
+    accept(game, "odd_ridge")
+    n = len(game.contributors)
+    rows = Contrasts.of(game, kernel_weight_by_size(game.membership))
+    spectrum = Spectrum.of(rows.x, rows.target, rows.weight)
+    k, rank = len(rows.target), len(spectrum.d)
+    ridges = _RIDGES * np.mean(spectrum.d**2)
+    kept = spectrum.d**2 / (spectrum.d**2 + ridges[:, None])  # (ridges, rank) share of an axis that is kept
+
+    best = kept[np.argmin(_gcv(spectrum, kept, k))]
+    values = rows.values(spectrum.v @ (best * spectrum.a / spectrum.d))
+    covariance, warnings = None, []
+    plain = spectrum.covariance() if rank == n - 1 else None
+    if plain is None:
+        warnings.append(no_uncertainty(k, n))
+    else:
+        covariance = rows.basis.T @ _with_bias(spectrum, plain, best) @ rows.basis
+
+    shrinkage = float(1 - best.sum() / rank)
+    if shrinkage > 0.99:
+        warnings.append(
+            "The measurements do not tell the contributors apart, and all get about equal shares. Measure more "
+            "coalitions."
+        )
+    df = max(k - best.sum(), 1.0)
+    diagnostics = {
+        "rank": rank,
+        "n_units": k,
+        "degrees_of_freedom": float(df),
+        "shrinkage": shrinkage,
+        **additive_fit(game, values),
+    }
+    return attribute(game, "odd_ridge", values, covariance, df, confidence, diagnostics, warnings)
+
+
+def _gcv(spectrum: Spectrum, kept: Floats, k: int) -> Floats:
+    """(ridges,) generalised cross-validation score."""
+    rss = ((1 - kept) ** 2) @ spectrum.a**2 + spectrum.left_over
+    trace = kept.sum(axis=1) / k
+    return np.where(trace < _SATURATED, rss / np.maximum(1 - trace, 1 - _SATURATED) ** 2, np.inf)
+
+
+def _with_bias(spectrum: Spectrum, plain: Floats, kept: Floats) -> Floats:
+    """(p, p) mean squared error of the shrunk coefficients, from the covariance of the plain ones."""
+    along = spectrum.v.T @ plain @ spectrum.v
+    covariance = kept[:, None] * along * kept
+    taken = (1 - kept) * spectrum.a / spectrum.d
+    noise = (1 - kept)[:, None] * along * (1 - kept)
+    squared_bias = max(float(taken @ taken - np.trace(noise)), 0.0)
+    # bᵀ D b with D's mean variance, as the direction of the bias b is not known.
+    p = len(kept)
+    variance = 2 * np.sum(noise**2) + 4 * squared_bias * np.trace(noise) / p
+    covariance += np.eye(p) * (squared_bias + np.sqrt(variance)) / p
+    turned: Floats = spectrum.v @ covariance @ spectrum.v.T
+    return turned

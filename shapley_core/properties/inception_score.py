@@ -86,7 +86,8 @@ class InceptionScore:
         y, n_classes = _classes(dataset)
         generator = torch.Generator().manual_seed(derive_seed(seed, "classifier"))
         order = torch.randperm(len(x), generator=generator)
-        held_out, train = order.split([round(_HELD_OUT * len(x)), len(x) - round(_HELD_OUT * len(x))])
+        n_held_out = max(1, round(_HELD_OUT * len(x)))
+        held_out, train = order[:n_held_out], order[n_held_out:]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "classifier weights"))
             classifier = Classifier(x.shape[1], n_classes)

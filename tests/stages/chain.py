@@ -26,7 +26,6 @@ TINY = {
     "game.n_coalitions": 24,
     "game.n_bootstrap": 100,
     "run.shard_size": 13,
-    "run.threads": 1,
 }
 
 

@@ -53,7 +53,6 @@ def values(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
             "generation.n_images": 128,
             "generation.n_steps": 10,
             "property.classifier_steps": 200,
-            "run.threads": 1,
         },
     )
     rows = json.loads((results / "values.json").read_text())["contributors"]

@@ -60,8 +60,8 @@ def test_ratio_zero_removes_nothing(attention):
     assert torch.equal(networks.predict(unet), expected)
 
 
-@pytest.mark.parametrize("groups", [2, 4, 8])
-@pytest.mark.parametrize("ratio", [0.1, 0.25, 0.3, 0.5, 0.75, 0.99])
+@pytest.mark.parametrize("groups", [2, 8])
+@pytest.mark.parametrize("ratio", [0.1, 0.3, 0.5, 0.99])
 @pytest.mark.parametrize("attention", [False, True])
 def test_every_layer_loses_its_share_down_to_whole_groups(attention, ratio, groups):
     unet = networks.tiny_unet(attention, mode="RGB", norm_num_groups=groups)

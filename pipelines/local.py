@@ -140,6 +140,7 @@ def _captured(router: _LineRouter) -> Iterator[None]:
     original = builtins.print
     with contextlib.redirect_stdout(router), contextlib.redirect_stderr(router), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="You may be attemping to run a task", category=RuntimeWarning)
+        warnings.filterwarnings("ignore", message="Task '.*': settings .* have no effect", category=UserWarning)
         try:
             yield
         finally:

@@ -85,4 +85,6 @@ def valuation(
         accelerate(task, accelerator=accelerator, count=accelerator_count)
     # A wrong configuration stays wrong however often it is tried.
     prepared.set_retry(0)
+    # Kubeflow's cache would not see that the data behind the same address has changed.
+    prepared.set_caching_options(False)
     return solved.outputs["results"]

@@ -18,6 +18,8 @@ from shapley_core.estimators.leave_one_out import leave_one_out
 from shapley_core.estimators.leverage_shap import leverage_shap
 from shapley_core.estimators.odd_ridge import odd_ridge
 from shapley_core.estimators.permutation import permutation
+from shapley_core.estimators.polyshap import polyshap
+from shapley_core.estimators.regression_msr import regression_msr
 from shapley_core.estimators.result import Attribution
 from shapley_core.estimators.stratified import stratified
 
@@ -36,6 +38,8 @@ ESTIMATORS: dict[str, Estimator] = {
     "leverage_shap": leverage_shap,
     "odd_ridge": odd_ridge,
     "permutation": permutation,
+    "polyshap": polyshap,
+    "regression_msr": regression_msr,
     "stratified": stratified,
 }
 

@@ -10,7 +10,7 @@ than averaged out, as ``banzhaf_msr`` has to, so that noise and interactions alo
 
 **When.** The better of the two wherever m is at least 2n or so.
 
-**Uncertainty.** Analytic (HC2, complements together), with (units - n) degrees of freedom.
+**Uncertainty.** Analytic (HC3, complements together), with (units - n) degrees of freedom.
 """
 
 import numpy as np

@@ -43,7 +43,7 @@ def beta_shapley(
         raise UserError(f"the parameters of Beta Shapley values must be positive, and are {alpha} and {beta}")
     accept(game, "beta_shapley")
     m, n = game.membership.shape
-    values, covariance, unknown = semivalue(game, size_probabilities(n, alpha, beta), game.values)
+    values, covariance, unknown = semivalue(game, size_probabilities(n, alpha, beta))
     diagnostics = {"alpha": alpha, "beta": beta, "unknown_sizes": unknown, **not_efficient("Beta Shapley", values)}
     df = max(m - n + 1, 1)
     return attribute(game, "beta_shapley", values, covariance, df, confidence, diagnostics, unknown_sizes(unknown))

@@ -31,13 +31,12 @@ from shapley_core.games.measured import MeasuredGame
 Floats = npt.NDArray[np.float64]
 
 
-def semivalue(game: MeasuredGame, alpha: Floats, utilities: Floats) -> tuple[Floats, Floats, float]:
-    """The semivalue of weights ``alpha``, whatever its weights.
+def semivalue(game: MeasuredGame, alpha: Floats) -> tuple[Floats, Floats, float]:
+    """The semivalue of weights ``alpha``; the weights of the game's coalitions are of no account.
 
     Args:
-        game: the coalitions; v(∅) and v(N) are taken from it.
+        game: what was measured.
         alpha: (n,) probability of each size of the coalition that a contributor joins, 0 .. n - 1.
-        utilities: (m,) v(S), in place of the game's.
 
     Returns:
         (n,) values; (n, n) covariance; share of the weight on sizes of which fewer than two coalitions (or not all)
@@ -61,7 +60,7 @@ def semivalue(game: MeasuredGame, alpha: Floats, utilities: Floats) -> tuple[Flo
             "measure more coalitions, with the design 'stratified' or 'leverage'"
         )
 
-    total = np.bincount(size, utilities, minlength=n + 1)[1:n]
+    total = np.bincount(size, game.values, minlength=n + 1)[1:n]
     seen = count > 0
     mean = np.interp(
         np.arange(n + 1),
@@ -73,7 +72,7 @@ def semivalue(game: MeasuredGame, alpha: Floats, utilities: Floats) -> tuple[Flo
     of_covariance = (weight_in * n / t + weight_out * n / (n - t)) * (1 - 1 / possible)
     of_covariance = np.where(count > 1, of_covariance / np.maximum(count - 1, 1), 0.0)
 
-    centred = utilities - mean[size]
+    centred = game.values - mean[size]
     deviation = game.membership - size[:, None] / n
     terms = (of_covariance[size - 1] * centred)[:, None] * deviation
     values: Floats = of_mean @ mean + terms.sum(axis=0)

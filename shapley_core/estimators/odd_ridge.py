@@ -1,6 +1,7 @@
 r"""Odd regression with a ridge: the Shapley regression, shrunk toward equal shares as far as the data say.
 
-A complementary pair tells (v(S) - v(Sᶜ)) / 2 = Σ φ_i (z_i - ½) + odd interactions of order three and more + noise
+First what utilities owe to the size of the coalition alone is taken off (:mod:`~shapley_core.estimators.size_curve`).
+Then a complementary pair tells (v(S) - v(Sᶜ)) / 2 = Σ φ_i (z_i - ½) + odd interactions of order three and more + noise
 (the odd part of the game, arXiv 2602.01399): even interactions are gone. With φ = Δ/n + Hᵀu and the weights w of
 ``leverage_shap``, u minimises
 
@@ -18,7 +19,7 @@ the coalitions are regressed as they are.
 equal shares; the sum is exact all the same. With ample coalitions λ falls and it becomes ``leverage_shap``.
 
 **Uncertainty.** The estimate is K times that of ``leverage_shap``, K what the ridge keeps, so its covariance is K C Kᵀ
-with C the latter's (HC2). An interval from that alone would ignore the bias, most of all when GCV sets all values
+with C the latter's (HC3). An interval from that alone would ignore the bias, most of all when GCV sets all values
 equal. What the ridge took away, (K - I) û, has expectation bias and covariance (K - I) C (K - I)ᵀ =: D; hence |(K - I)
 û|² - tr D is an unbiased estimate of the squared bias, with variance about 2 tr D² + 4 bᵀ D b. That estimate, never
 below zero, plus one standard error of it, is added, spread evenly over the directions in which values can differ:
@@ -32,6 +33,7 @@ import numpy.typing as npt
 from shapley_core.estimators.accept import accept
 from shapley_core.estimators.regression import Contrasts, Spectrum, no_uncertainty
 from shapley_core.estimators.result import Attribution, additive_fit, attribute
+from shapley_core.estimators.size_curve import size_curve
 from shapley_core.games.designs.by_size import kernel_weight_by_size
 from shapley_core.games.measured import MeasuredGame
 
@@ -57,7 +59,7 @@ def odd_ridge(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int 
     """
     accept(game, "odd_ridge")
     n = len(game.contributors)
-    rows = Contrasts.of(game, kernel_weight_by_size(game.membership))
+    rows = Contrasts.of(game, kernel_weight_by_size(game.membership), size_curve(game))
     spectrum = Spectrum.of(rows.x, rows.target, rows.weight)
     k, rank = len(rows.target), len(spectrum.d)
     ridges = _RIDGES * np.mean(spectrum.d**2)
@@ -78,11 +80,11 @@ def odd_ridge(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int 
             "The measurements do not tell the contributors apart, and all get about equal shares. Measure more "
             "coalitions."
         )
-    df = max(k - best.sum(), 1.0)
+    df = max(k - rank, 1)
     diagnostics = {
         "rank": rank,
         "n_units": k,
-        "degrees_of_freedom": float(df),
+        "degrees_of_freedom": k - rank,
         "shrinkage": shrinkage,
         **additive_fit(game, values),
     }

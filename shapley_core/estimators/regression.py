@@ -6,10 +6,11 @@ ordinary regression of v(S) - v(∅) - |S| Δ/n on Hz. The row of a complement i
 row with half the difference of its two targets: all that the two have in common, noise aside every interaction of
 even order, is gone.
 
-**Covariance.** (XᵀWX)⁻¹ Xᵀ W diag(e² / (1 - h)) W X (XᵀWX)⁻¹ with residuals e and leverages h (MacKinnon & White
-1985, HC2): unbiased where the errors are alike, and right where they are not, as with interactions, whose size
-depends on the coalition's. A unit that is alone in determining a direction (h = 1) has no residual; it gets the
-mean square of the others.
+**Covariance.** (XᵀWX)⁻¹ Xᵀ W diag(e² / (1 - h)²) W X (XᵀWX)⁻¹ with residuals e and leverages h (MacKinnon & White
+1985, HC3): e / (1 - h) is the error of predicting a unit from the others, so this is the jackknife. It is right where
+the errors differ from unit to unit, as with interactions, whose size depends on the coalition's, and rather too wide
+than too narrow where units are few. A unit that is alone in determining a direction (h = 1) has no residual; it gets
+the mean square of the others.
 """
 
 from dataclasses import dataclass
@@ -56,12 +57,19 @@ class Contrasts:
     equal_share: float
 
     @classmethod
-    def of(cls, game: MeasuredGame, weight: Floats) -> "Contrasts":
-        """The rows of a game whose coalitions have (m,) ``weight``."""
+    def of(cls, game: MeasuredGame, weight: Floats, curve: Floats | None = None) -> "Contrasts":
+        """The rows of a game whose coalitions have (m,) ``weight``.
+
+        Args:
+            game: what was measured.
+            weight: (m,) of the coalitions.
+            curve: (n + 1,) taken off the utilities by size, from v(∅) to v(N); None: a straight line.
+        """
         n = len(game.contributors)
         basis = helmert(n)
         equal_share = (game.full_value - game.null_value) / n
-        target = game.values - game.null_value - game.membership.sum(axis=1) * equal_share
+        line = np.linspace(game.null_value, game.full_value, n + 1)
+        target = game.values - (line if curve is None else curve)[game.membership.sum(axis=1)]
         unit = units(game.pair)
         first = np.unique(unit, return_index=True)[1]
         sign = np.where(first[unit] == np.arange(len(unit)), 1.0, -1.0)
@@ -125,7 +133,7 @@ class Spectrum:
         return u
 
     def covariance(self, unit: npt.NDArray[np.int64] | None = None) -> Floats | None:
-        """(p, p) covariance of the coefficients (HC2); None without residual degrees of freedom.
+        """(p, p) covariance of the coefficients (HC3); None without residual degrees of freedom.
 
         Args:
             unit: (k,) rows of one unit err together; None: every row is a unit.
@@ -141,7 +149,7 @@ class Spectrum:
             return None
         free = np.maximum(1 - leverage, 0)
         known = free > _NO_RESIDUAL
-        error = residual / np.sqrt(np.where(known, free, 1.0))
+        error = residual / np.where(known, free, 1.0)
         error[~known] = np.sqrt(np.mean(error[known] ** 2)) if known.any() else 0.0
         scores = axes * error[:, None]
         if unit is not None:

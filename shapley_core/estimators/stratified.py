@@ -6,8 +6,9 @@ everybody, as Stratified SVARM does, and unlike marginal contributions needs no 
 contributor.
 
 **When.** Unbiased at any number of coalitions, two of each size at least, and exact on the whole game; no linear
-model is fitted. The price is variance: what contributors add on their own is not regressed out, so that at the same
-number of coalitions ``leverage_shap`` errs less, unless the game is nothing like a sum.
+model is fitted. The price is variance: what contributors add on their own is not regressed out. What utilities owe to
+the size alone is taken out, though, so that it errs less than ``leverage_shap`` where that is most of them (a property
+that saturates), and more where the game is nearly a sum.
 """
 
 import numpy as np
@@ -30,7 +31,7 @@ def stratified(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int
     """
     accept(game, "stratified")
     m, n = game.membership.shape
-    values, covariance, unknown = semivalue(game, np.full(n, 1 / n), game.values)
+    values, covariance, unknown = semivalue(game, np.full(n, 1 / n))
     diagnostics = {"unknown_sizes": unknown, **additive_fit(game, values)}
     df = max(m - n + 1, 1)
     return attribute(game, "stratified", values, covariance, df, confidence, diagnostics, unknown_sizes(unknown))

@@ -363,7 +363,7 @@ def test_exact_takes_any_design_that_drew_everything():
 
 def test_estimators_by_name():
     for name in ESTIMATORS:
-        assert get_estimator(name)(play(glove, 3)).estimator == name
+        assert get_estimator(name).__name__ == name
     with pytest.raises(UserError, match="did you mean 'kernel_shap'"):
         get_estimator("kernelshap")
 

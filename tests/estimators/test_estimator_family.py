@@ -1,0 +1,433 @@
+"""The family of estimators: exact values, axioms, intervals, and which designs each takes."""
+
+from dataclasses import replace
+from itertools import permutations
+from math import comb, factorial
+
+import numpy as np
+import pytest
+from closed_form import GAMES, measure, moebius, play, sqrt_sum
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from scipy.special import beta as beta_function
+
+from shapley_core.errors import UserError
+from shapley_core.estimators import ESTIMATORS, estimators_for, get_estimator
+from shapley_core.estimators.accept import FITTING_DESIGNS, check_design
+from shapley_core.estimators.regression import Contrasts, Spectrum, units
+from shapley_core.estimators.result import Attribution, attribute
+from shapley_core.estimators.size_curve import size_curve
+from shapley_core.games.designs import DESIGNS
+from shapley_core.games.designs.by_size import kernel_weight_by_size
+
+N = 7
+seeds = st.integers(0, 2**32 - 1)
+shapley_estimators = ["leverage_shap", "odd_ridge", "permutation", "polyshap", "regression_msr", "stratified"]
+fitting = [(name, design) for name, designs in FITTING_DESIGNS.items() for design in designs]
+
+
+def random_game(n, seed):
+    """A game without any structure: every coalition has a utility of its own."""
+    utilities = np.random.default_rng(seed).normal(size=2**n)
+    return lambda z: utilities[z @ (1 << np.arange(n))]
+
+
+def measured(v, design, seed=0, n=N, m=60, noise=0.0):
+    return measure(v, n, design, m, seed, noise)
+
+
+def mean_gains(v, n, weight_of_size):
+    """Σ over the coalitions of the others of weight(size) · gain, contributor by contributor, word for word."""
+    u = v((np.arange(2**n)[:, None] >> np.arange(n) & 1).astype(bool))
+    size = np.bitwise_count(np.arange(2**n))
+    return np.array(
+        [sum(weight_of_size(size[c]) * (u[c | 1 << i] - u[c]) for c in range(2**n) if not c >> i & 1) for i in range(n)]
+    )
+
+
+def shapley(v, n):
+    return mean_gains(v, n, lambda s: factorial(s) * factorial(n - 1 - s) / factorial(n))
+
+
+# --- exact values -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("n", [5, 9])
+def test_closed_forms_are_the_shapley_values(game, n):
+    closed = GAMES[game](n, seed=2)
+    np.testing.assert_allclose(closed.values, shapley(closed.v, n), atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["leverage_shap", "polyshap", "stratified"])
+@pytest.mark.parametrize("n", [3, 4, 7])
+def test_all_coalitions_give_shapley_values(name, n):
+    v = random_game(n, n)
+    np.testing.assert_allclose(get_estimator(name)(measured(v, "exhaustive", n=n)).values, shapley(v, n), atol=1e-10)
+
+
+def test_all_orders_give_shapley_values():
+    n, v = 5, random_game(5, 3)
+    game = replace(measured(v, "exhaustive", n=n), design="permutation", orders=np.array(list(permutations(range(n)))))
+    np.testing.assert_allclose(get_estimator("permutation")(game).values, shapley(v, n), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["banzhaf_msr", "banzhaf_regression"])
+@pytest.mark.parametrize("n", [3, 4, 7])
+def test_all_coalitions_give_banzhaf_values(name, n):
+    v = random_game(n, n)
+    expected = mean_gains(v, n, lambda s: 2.0 ** (1 - n))
+    np.testing.assert_allclose(get_estimator(name)(measured(v, "exhaustive", n=n)).values, expected, atol=1e-10)
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(4.0, 1.0), (16.0, 1.0), (1.0, 1.0), (1.0, 4.0)])
+def test_all_coalitions_give_beta_shapley_values(alpha, beta):
+    # Kwon & Zou 2022, eq. 5: w(j) = n B(j + β - 1, n - j + α) / B(α, β) with j = s + 1, over n C(n - 1, s) coalitions.
+    v = random_game(N, 1)
+    expected = mean_gains(v, N, lambda s: beta_function(s + beta, N - 1 - s + alpha) / beta_function(alpha, beta))
+    result = get_estimator("beta_shapley")(measured(v, "exhaustive"), alpha=alpha, beta=beta)
+    np.testing.assert_allclose(result.values, expected, atol=1e-10)
+    assert result.diagnostics["sum_of_values"] == pytest.approx(expected.sum())
+
+
+@pytest.mark.parametrize("design", ["leave_one_out", "exhaustive"])
+def test_leave_one_out_by_hand(design):
+    # Gloves: two left (0, 1), one right (2). Without a left one a pair is left; without the right one nothing is.
+    glove = lambda z: ((z[:, 0] | z[:, 1]) & z[:, 2]).astype(float)  # noqa: E731
+    result = get_estimator("leave_one_out")(measured(glove, design, n=3))
+    np.testing.assert_array_equal(result.values, [0, 0, 1])
+    assert np.isnan(result.std_errors).all()
+    assert "nothing can be said" in result.diagnostics["warnings"][0]
+
+
+def test_leave_one_out_names_who_was_not_measured():
+    game = measured(random_game(4, 0), "leave_one_out", n=4)
+    with pytest.raises(UserError, match="everybody but c002 was not measured, and 1 more"):
+        get_estimator("leave_one_out")(game.first(2))
+
+
+def test_permutation_by_hand():
+    # Runways for planes that need 1, 2 and 4. In order 0, 1, 2 they add 1, 1, 2; in order 2, 0, 1: 0, 0, 4.
+    airport = lambda z: (z * [1, 2, 4]).max(axis=1)  # noqa: E731
+    game = replace(measured(airport, "exhaustive", n=3), design="permutation", orders=np.array([[0, 1, 2], [2, 0, 1]]))
+    result = get_estimator("permutation")(game)
+    np.testing.assert_allclose(result.values, [0.5, 0.5, 3])
+    np.testing.assert_allclose(result.std_errors, [0.5, 0.5, 1])
+
+
+def test_an_order_with_a_hole_is_left_out():
+    game = measured(random_game(N, 0), "permutation", m=40)
+    k = len(game.orders)
+    # A coalition that the first order meets, and no other.
+    path = [np.isin(np.arange(N), game.orders[0][:s]) for s in range(1, N)]
+    met_once = [row for row in path if game.weight[(game.membership == row).all(axis=1)] == 1]
+    kept = ~(game.membership == met_once[0]).all(axis=1)
+    holed = replace(
+        game, membership=game.membership[kept], values=game.values[kept], weight=game.weight[kept], pair=game.pair[kept]
+    )
+    whole = replace(game, orders=game.orders[1:])
+    assert get_estimator("permutation")(holed).diagnostics["n_orders"] == k - 1
+    np.testing.assert_allclose(get_estimator("permutation")(holed).values, get_estimator("permutation")(whole).values)
+    with pytest.raises(UserError, match="no order of joining"):
+        get_estimator("permutation")(game.first(3))
+
+
+@pytest.mark.parametrize("name", ["leverage_shap", "polyshap", "odd_ridge", "regression_msr", "banzhaf_regression"])
+def test_an_additive_game_is_recovered(name):
+    worth = np.arange(N) - 2.0
+    result = get_estimator(name)(measured(lambda z: 3 + z @ worth, FITTING_DESIGNS[name][0]))
+    np.testing.assert_allclose(result.values, worth, atol=1e-5)
+
+
+def test_interactions_are_regressed_out_without_pairs():
+    closed = moebius(N, seed=1)
+    quadratic = lambda z: z @ closed.values + 3.0 * z[:, 0] * z[:, 1] - 2.0 * z[:, 2] * z[:, 5]  # noqa: E731
+    expected = closed.values + np.array([1.5, 1.5, -1, 0, 0, -1, 0])
+    game = measured(quadratic, "iid", m=60)
+    np.testing.assert_allclose(get_estimator("polyshap")(game).values, expected, atol=1e-4)
+    assert np.abs(get_estimator("leverage_shap")(game).values - expected).max() > 0.01
+
+
+def test_polyshap_of_pairs_is_leverage_shap():
+    game = measured(random_game(N, 2), "leverage")
+    one, other = get_estimator("polyshap")(game), get_estimator("leverage_shap")(game)
+    np.testing.assert_allclose(one.values, other.values, atol=1e-10)
+    np.testing.assert_allclose(one.std_errors, other.std_errors, atol=1e-10)
+
+
+def test_leverage_shap_is_the_weighted_regression_of_the_paper():
+    # The constrained regression over all rows, by its KKT system, with weights 1 / (m_s s (n - s)).
+    game = measured(random_game(N, 4), "stratified", m=50)
+    z, size = game.membership * 1.0, game.membership.sum(axis=1)
+    weight = 1 / (np.bincount(size)[size] * size * (N - size))
+    kkt = np.block([[z.T * weight @ z, np.ones((N, 1))], [np.ones((1, N)), np.zeros((1, 1))]])
+    right = np.append(z.T @ (weight * (game.values - game.null_value)), game.full_value - game.null_value)
+    result = get_estimator("leverage_shap")(game)
+    np.testing.assert_allclose(result.values, np.linalg.solve(kkt, right)[:N], atol=1e-9)
+
+
+def test_stratified_is_unbiased_at_two_of_each_size():
+    v = random_game(5, 8)
+    estimates = [get_estimator("stratified")(measured(v, "stratified", s, 5, 8)).values for s in range(1500)]
+    error = np.mean(estimates, axis=0) - shapley(v, 5)
+    assert (np.abs(error) < 4.5 * np.std(estimates, axis=0) / np.sqrt(1500)).all()
+
+
+# --- ridge ------------------------------------------------------------------------------------------
+
+
+def test_the_ridge_minimises_generalised_cross_validation():
+    game = play(sqrt_sum(12), "leverage", 120, 0, noise=0.5)
+    rows = Contrasts.of(game, kernel_weight_by_size(game.membership), size_curve(game))
+    x, y = rows.x * np.sqrt(rows.weight)[:, None], rows.target * np.sqrt(rows.weight)
+    scores, solutions = [], []
+    for ridge in np.geomspace(1e-3, 1e3, 400) * np.trace(x.T @ x) / 11:
+        solve = np.linalg.solve(x.T @ x + ridge * np.eye(11), x.T)
+        residual = y - x @ (solve @ y)
+        scores.append(residual @ residual / (1 - np.trace(x @ solve) / len(y)) ** 2)
+        solutions.append(rows.values(solve @ y))
+    values = get_estimator("odd_ridge")(game).values
+    np.testing.assert_allclose(values, solutions[np.argmin(scores)], atol=0.05 * np.ptp(values))
+
+
+def test_what_depends_on_size_alone_is_shared_equally():
+    closed = measure(lambda z: np.sqrt(z.sum(axis=1)), 9, "iid", 60, 1)
+    np.testing.assert_allclose(get_estimator("odd_ridge")(closed).values, 1 / 3, atol=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seeds, st.sampled_from(["iid", "leverage", "stratified"]), st.floats(0, 2))
+def test_the_size_curve_begins_and_ends_with_what_was_measured(seed, design, noise):
+    game = measured(random_game(N, seed), design, seed, m=40, noise=noise)
+    curve = size_curve(game)
+    assert curve.shape == (N + 1,) and np.isfinite(curve).all()
+    assert (curve[0], curve[-1]) == pytest.approx((game.null_value, game.full_value))
+
+
+def test_nothing_to_tell_is_said():
+    noise = np.random.default_rng(1).normal(size=2**10)
+    game = measured(lambda z: noise[z @ (1 << np.arange(10))], "leverage", n=10, m=40)
+    result = get_estimator("odd_ridge")(game)
+    assert result.diagnostics["rank_stability"] < 0.5
+    assert any("do not read the values as a ranking" in warning for warning in result.diagnostics["warnings"])
+
+
+# --- axioms -----------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(seeds, st.sampled_from([pair for pair in fitting if pair[0] in shapley_estimators]))
+def test_efficiency(seed, pair):
+    name, design = pair
+    game = measured(random_game(N, seed), design, seed % 1000)
+    total = game.full_value - game.null_value
+    assert get_estimator(name)(game, n_bootstrap=0).values.sum() == pytest.approx(total, abs=1e-9)
+
+
+@settings(max_examples=80, deadline=None)
+@given(seeds, st.sampled_from(fitting), st.permutations(range(N)))
+def test_permuting_contributors_permutes_values(seed, pair, order):
+    name, design = pair
+    if name == "regression_msr":  # its folds are drawn up by membership
+        return
+    game = measured(random_game(N, seed), design, seed % 1000)
+    position = np.argsort(order)
+    permuted = replace(game, membership=game.membership[:, order])
+    permuted = replace(permuted, orders=position[game.orders] if game.orders.size else game.orders)
+    one, other = (get_estimator(name)(g, n_bootstrap=0) for g in (game, permuted))
+    np.testing.assert_allclose(other.values, one.values[order], atol=1e-7)
+    np.testing.assert_allclose(other.std_errors, one.std_errors[order], rtol=1e-5, atol=1e-7)
+
+
+@settings(max_examples=80, deadline=None)
+@given(seeds, st.sampled_from(fitting), st.randoms())
+def test_row_order_plays_no_part(seed, pair, random):
+    name, design = pair
+    game = measured(random_game(N, seed), design, seed % 1000)
+    rows = random.sample(range(len(game.values)), len(game.values))
+    shuffled = replace(
+        game,
+        membership=game.membership[rows],
+        values=game.values[rows],
+        weight=game.weight[rows],
+        pair=game.pair[rows],
+    )
+    one, other = (get_estimator(name)(g, n_bootstrap=0) for g in (game, shuffled))
+    np.testing.assert_allclose(other.values, one.values, atol=1e-7)
+    np.testing.assert_allclose(other.std_errors, one.std_errors, rtol=1e-5, atol=1e-7)
+
+
+@settings(max_examples=80, deadline=None)
+@given(seeds, st.sampled_from(fitting), st.floats(-3, 3), st.floats(-3, 3))
+def test_linearity(seed, pair, a, b):
+    name, design = pair
+    if name in ("odd_ridge", "polyshap"):  # what they shrink depends on the utilities
+        return
+    v, w = random_game(N, seed), random_game(N, seed + 1)
+    solve = get_estimator(name)
+    parts = [solve(measured(game, design, seed % 1000), n_bootstrap=0).values for game in (v, w)]
+    both = solve(measured(lambda z: a * v(z) + b * w(z), design, seed % 1000), n_bootstrap=0).values
+    np.testing.assert_allclose(both, a * parts[0] + b * parts[1], atol=1e-8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seeds,
+    st.sampled_from(
+        [
+            ("permutation", "permutation"),
+            ("permutation", "antithetic_permutation"),
+            ("leave_one_out", "leave_one_out"),
+            *[(name, "exhaustive") for name in ("leverage_shap", "stratified", "polyshap", "beta_shapley")],
+            *[(name, "exhaustive") for name in ("banzhaf_msr", "banzhaf_regression")],
+        ]
+    ),
+    st.integers(0, N - 1),
+    st.floats(-2, 2),
+)
+def test_a_dummy_gets_what_it_is_worth_alone(seed, pair, dummy, alone):
+    name, design = pair
+    v = random_game(N, seed)
+
+    def with_dummy(z):
+        others = z.copy()
+        others[:, dummy] = False
+        return v(others) + alone * z[:, dummy]
+
+    result = get_estimator(name)(measured(with_dummy, design, seed % 1000))
+    assert result.values[dummy] == pytest.approx(alone, abs=1e-9)
+
+
+# --- uncertainty ------------------------------------------------------------------------------------
+
+
+def test_standard_errors_are_the_jackknife():
+    game = play(sqrt_sum(8), "leverage", 80, 3, noise=0.5)
+    rows = Contrasts.of(game, kernel_weight_by_size(game.membership))
+    whole = Spectrum.of(rows.x, rows.target, rows.weight).coefficients()
+    covariance = np.zeros((7, 7))
+    for out in range(len(rows.target)):
+        x, y, w = (np.delete(part, out, axis=0) for part in (rows.x, rows.target, rows.weight))
+        away = np.linalg.solve(x.T * w @ x, x.T @ (w * y)) - whole
+        covariance += np.outer(away, away)
+    expected = np.sqrt(np.diag(rows.basis.T @ covariance @ rows.basis))
+    np.testing.assert_allclose(get_estimator("leverage_shap")(game).std_errors, expected, rtol=1e-8)
+
+
+def test_a_pair_is_one_unit():
+    np.testing.assert_array_equal(units(np.array([3, -1, 3, 7, -1, 7])), units(np.array([0, -1, 0, 1, -1, 1])))
+    assert units(np.array([3, -1, 3, 7, -1, 7])).max() == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "design", "low"),
+    [
+        ("leverage_shap", "leverage", 0.92),
+        ("leverage_shap", "iid", 0.92),
+        ("odd_ridge", "leverage", 0.91),
+        ("polyshap", "iid", 0.92),
+        ("stratified", "stratified", 0.9),
+        ("permutation", "antithetic_permutation", 0.9),
+        ("regression_msr", "leverage", 0.89),
+    ],
+)
+@pytest.mark.parametrize("game", ["moebius", "sqrt_sum"])
+def test_intervals_cover_the_truth_about_as_often_as_they_say(name, design, low, game):
+    closed = GAMES[game](12)
+    results = [get_estimator(name)(play(closed, design, 144, seed, noise=0.5)) for seed in range(60)]
+    covered = [(r.ci_low <= closed.values) & (closed.values <= r.ci_high) for r in results]
+    assert low <= np.mean(covered) <= 0.99
+
+
+def test_probability_above_by_hand():
+    game = measured(random_game(3, 0), "exhaustive", n=3)
+    covariance = np.array([[1.0, 0.5, 0], [0.5, 1, 0], [0, 0, 4]])
+    result = attribute(game, "x", np.array([2.0, 1, 0]), covariance, 10, 0.95, {}, [])
+    # Var(φ0 - φ1) = 1 + 1 - 2 · 0.5 = 1, Var(φ0 - φ2) = 5, so t = 1 and 2/√5.
+    above = result.probability_above
+    assert above[0, 1] == pytest.approx(stats.t.cdf(1, 10))
+    assert above[0, 2] == pytest.approx(stats.t.cdf(2 / np.sqrt(5), 10))
+    np.testing.assert_allclose(above + above.T, 1)
+    stability = np.mean(2 * np.array([above[0, 1], above[0, 2], above[1, 2]]) - 1)
+    assert result.diagnostics["rank_stability"] == pytest.approx(stability)
+
+
+def test_certain_values_are_certainly_ordered():
+    result = get_estimator("exact")(measured(random_game(4, 0), "exhaustive", n=4))
+    expected = np.where(result.values[:, None] > result.values, 1.0, 0.0) + 0.5 * np.eye(4)
+    np.testing.assert_array_equal(result.probability_above, expected)
+    assert result.diagnostics["rank_stability"] == 1
+
+
+@pytest.mark.parametrize(("name", "design", "m"), [("leverage_shap", "leverage", 14), ("odd_ridge", "iid", 10)])
+def test_too_few_coalitions_give_no_intervals(name, design, m):
+    game = measured(random_game(N, 1), design, 1, m=2 * N).first(min(m, 2 * N) - 4)
+    result = get_estimator(name)(game)
+    assert np.isfinite(result.values).all() and np.isnan(result.std_errors).all()
+    assert np.isnan(result.diagnostics["rank_stability"])
+    assert any("cannot say how certain" in warning for warning in result.diagnostics["warnings"])
+    assert {row["std_error"] for row in result.to_dict()["contributors"]} == {None}
+
+
+def test_unknown_sizes_are_reported_and_refused():
+    game = measured(random_game(N, 1), "stratified", m=12)
+    with pytest.raises(UserError, match="fewer than two coalitions"):
+        get_estimator("stratified")(game.first(6))
+    result = get_estimator("stratified")(game.first(11))
+    assert 0 < result.diagnostics["unknown_sizes"] < 0.5
+    assert "fewer than two coalitions" in result.diagnostics["warnings"][0]
+
+
+# --- what each takes --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FITTING_DESIGNS)
+@pytest.mark.parametrize("design", DESIGNS)
+def test_an_estimator_takes_the_designs_it_says_and_refuses_the_others(name, design):
+    game = measured(random_game(N, 0), design, m=min(60, comb(N, 4)) if design == "held_out" else 60)
+    if design in FITTING_DESIGNS[name]:
+        result = get_estimator(name)(game, confidence=0.9, n_bootstrap=50, seed=1)
+        assert isinstance(result, Attribution)
+        assert (result.estimator, result.design, result.confidence) == (name, design, 0.9)
+        assert np.isfinite(result.values).all()
+        assert name in estimators_for(design)
+    else:
+        with pytest.raises(UserError, match=f"'{name}' cannot use .* '{design}': it needs one of"):
+            get_estimator(name)(game)
+
+
+def test_the_fit_is_known_before_anything_is_measured():
+    assert set(FITTING_DESIGNS) | {"exact"} == set(ESTIMATORS)
+    check_design("exact", "iid")
+    with pytest.raises(UserError, match=r"held_out\(0.3\)"):
+        check_design("leverage_shap", "held_out(0.3)")
+
+
+@pytest.mark.parametrize("name", ["leverage_shap", "kernel_shap", "stratified", "exact"])
+def test_unsound_games_are_refused(name):
+    game = measured(random_game(N, 0), "exhaustive")
+    twice = np.append(np.arange(len(game.values)), 3)
+    doubled = replace(
+        game,
+        membership=game.membership[twice],
+        values=np.append(game.values, 9.0),
+        weight=game.weight[twice],
+        pair=np.full(len(twice), -1),
+    )
+    with pytest.raises(UserError, match="twice"):
+        get_estimator(name)(doubled)
+    with pytest.raises(UserError, match="not a finite number"):
+        get_estimator(name)(replace(game, values=np.where(np.arange(len(game.values)) == 5, np.nan, game.values)))
+    with pytest.raises(UserError, match="not a finite number"):
+        get_estimator(name)(replace(game, full_value=np.inf))
+
+
+def test_parameters_of_beta_shapley_are_checked():
+    with pytest.raises(UserError, match="must be positive"):
+        get_estimator("beta_shapley")(measured(random_game(N, 0), "exhaustive"), alpha=0.0)
+
+
+def test_regression_msr_needs_enough_for_its_folds():
+    with pytest.raises(UserError, match="measure more, or use 'leverage_shap'"):
+        get_estimator("regression_msr")(measured(random_game(N, 0), "leverage", m=16).first(14))

@@ -10,8 +10,9 @@ from typing import Any
 
 from shapley_core.config import ValuationConfig, resolve
 from shapley_core.data.sources import load_source
-from shapley_core.estimators import get_estimator
-from shapley_core.games.designs import draw_design
+from shapley_core.errors import UserError
+from shapley_core.estimators import check_design, get_estimator
+from shapley_core.games.designs import DESIGNS, Design, design_name, draw_design
 from shapley_core.properties import check_property, get_property
 from shapley_core.stage_log import StageLog
 from shapley_core.storage import open_store
@@ -42,7 +43,9 @@ def prepare(
     root.write("writable", b"")
     root.delete("writable")
     data = load_source(settings.data)
-    draw_design(settings.game.design, len(data.contributors), settings.game.n_coalitions, settings.seed)
+    design = draw_design(settings.game.design, len(data.contributors), settings.game.n_coalitions, settings.seed)
+    if settings.game.estimator == "exact":
+        check_whole(design)
     get_property(settings.property.name).check(data, settings.property)
     data.save(dataset)
     settings.save(config)
@@ -58,6 +61,18 @@ def prepare(
 
 
 def check_names(settings: ValuationConfig) -> None:
-    """Raise :class:`UserError` where a property or estimator of that name does not exist."""
+    """Raise :class:`UserError` where a property or estimator of that name does not exist, or cannot use the design."""
     check_property(settings.property.name)
     get_estimator(settings.game.estimator)
+    if design_name(settings.game.design) in DESIGNS:  # what is no design is told as such, where it is drawn
+        check_design(settings.game.estimator, settings.game.design)
+
+
+def check_whole(design: Design) -> None:
+    """Raise :class:`UserError` where the estimator ``exact`` would miss coalitions: it fits no design by its name."""
+    drawn, n = design.membership.shape
+    if drawn < 2**n - 2:
+        raise UserError(
+            f"the estimator 'exact' needs all {2**n - 2} coalitions of {n} contributors, and game.n_coalitions and "
+            f"the design draw {drawn}: choose the design 'exhaustive', or another estimator such as 'kernel_shap'"
+        )

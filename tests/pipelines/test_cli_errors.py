@@ -247,6 +247,25 @@ def test_unknown_name(shell: Shell, out: Path, setting: str, told: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("estimator", "design", "told"),
+    [
+        (
+            "banzhaf_msr",
+            "paired",
+            "'banzhaf_msr' cannot use coalitions of the design 'paired': it needs one of uniform",
+        ),
+        ("kernel_shap", "uniform", "or choose an estimator that fits the design (banzhaf_msr, banzhaf_regression)"),
+        ("exact", "paired", "'exact' needs all 1022 coalitions of 10 contributors"),
+    ],
+)
+def test_estimator_that_does_not_fit_its_design(
+    shell: Shell, out: Path, estimator: str, design: str, told: str
+) -> None:
+    sentence = shell.refusal(out, "--set", f"game.estimator={estimator}", "--set", f"game.design={design}")
+    assert told in sentence
+
+
+@pytest.mark.parametrize(
     ("n_coalitions", "told"),
     [
         # Ten contributors; each pair of complements says one thing about ten values whose sum is known.

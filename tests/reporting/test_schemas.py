@@ -28,10 +28,27 @@ def written(data: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("estimator", "design", "n_coalitions"),
-    [("kernel_shap", "paired", 24), ("kernel_shap", "iid", 7), ("exact", "exhaustive", 62)],
+    [
+        ("kernel_shap", "paired", 24),
+        ("kernel_shap", "iid", 7),
+        ("exact", "exhaustive", 62),
+        ("stratified", "stratified", 30),
+        ("permutation", "permutation", 30),
+        ("banzhaf_msr", "uniform", 24),
+        ("banzhaf_regression", "uniform", 24),
+        ("beta_shapley", "stratified", 30),
+        ("leave_one_out", "leave_one_out", 6),
+    ],
 )
 def test_values_json(valuation, estimator, design, n_coalitions):
-    validator("values").validate(written(valuation(n_coalitions=n_coalitions, design=design, estimator=estimator)))
+    values = written(valuation(n_coalitions=n_coalitions, design=design, estimator=estimator))
+    validator("values").validate(values)
+    total = sum(row["value"] for row in values["contributors"])
+    if "sum_of_values" in values["diagnostics"]:
+        assert values["diagnostics"]["sum_of_values"] == pytest.approx(total)
+        assert f"`{estimator}`" in (SCHEMAS.parent / "results.md").read_text()
+    else:
+        assert total == pytest.approx(values["full_value"] - values["null_value"])
 
 
 @pytest.mark.parametrize(

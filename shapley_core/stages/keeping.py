@@ -1,24 +1,113 @@
-"""Models that are made once: kept in the store under a key of everything that decides them, and taken from there."""
+"""Models that are made once: kept in the store under a key of everything that decides them, and taken from there.
+
+Imports nothing heavy: a model that is there costs no seconds of torch.
+"""
 
 import hashlib
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from shapley_core.storage import Store, get_folder, put_folder
+from shapley_core.config import ValuationConfig
+from shapley_core.data.dataset import ContributorDataset
+from shapley_core.games.identity import game_id
+from shapley_core.stage_log import StageLog
+from shapley_core.storage import Store, get_folder, open_store, put_folder
 
 logger = logging.getLogger(__name__)
 
+#: What a kept model remembers of its training, beside its weights.
+_HISTORY = "training.json"
 
-def made_once(store: Store, key: str, folder: Path, make: Callable[[], None]) -> bool:
-    """Fill ``folder`` from the store's ``key``, or by ``make()``, which is then kept; True if it was there."""
-    if get_folder(store, key, folder):
-        logger.info("taken from the store: %s", key)
-        return True
-    folder.mkdir(parents=True, exist_ok=True)
-    make()
-    put_folder(store, key, folder)
-    return False
+
+@dataclass(frozen=True)
+class ModelTask:
+    """What a model is made from, and where to.
+
+    Attributes:
+        settings: the resolved configuration.
+        data: everybody's images.
+        folder: where the model is to stand.
+        store: where the state of an interrupted training is kept, under :attr:`checkpoint`.
+        key: names everything that decides the model.
+        record: the log of the task.
+    """
+
+    settings: ValuationConfig
+    data: ContributorDataset
+    folder: Path
+    store: Store
+    key: str
+    record: StageLog
+
+    @property
+    def checkpoint(self) -> str:
+        """Where the store keeps the state of an interrupted training."""
+        return f"checkpoints/{self.key}"
+
+
+def made_once(
+    stage: str,
+    dataset: Path,
+    config: Path,
+    store: str,
+    make: Callable[[ModelTask], StageLog],
+    *,
+    sections: set[str],
+    parents: Mapping[str, str],
+    folder: Path,
+    log: Path,
+) -> dict[str, float]:
+    """The whole of a stage that makes a model: take it from the store, or make it and keep it.
+
+    Args:
+        stage: name of the stage.
+        dataset: the contributor data set.
+        config: the resolved configuration.
+        store: where models are kept.
+        make: fills the task's folder and returns the history that is kept with the model.
+        sections: the parts of the configuration that decide the model.
+        parents: digests of the models it is made from, by name.
+        folder: output folder, the model.
+        log: output file, the stage log.
+
+    Returns:
+        The facts of the model's history, as metrics.
+    """
+    record = StageLog(stage)
+    settings = ValuationConfig.load(config)
+    data = ContributorDataset.load(dataset)
+    root = open_store(store)
+    key = game_id({"data": data.digest, **parents, **settings.model_dump(include=sections)})
+    reused = get_folder(root, f"models/{key}", folder)
+    if reused:
+        logger.info("taken from the store: models/%s", key)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        make(ModelTask(settings, data, folder, root, key, record)).save(folder / _HISTORY)
+        put_folder(root, f"models/{key}", folder)
+    record.recall(folder / _HISTORY)
+    metrics = {name: float(value) for name, value in record.facts.items()}
+    record.facts["reused"] = int(reused)
+    record.save(log)
+    return metrics
+
+
+def checkpoint_digest(folder: Path) -> str:
+    """SHA-256 (16 hex digits) of a checkpoint's architecture and weights.
+
+    What :func:`shapley_core.models.checkpoint.checkpoint_digest` says, without importing torch.
+    """
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    architecture = {key: value for key, value in config.items() if not key.startswith("_")}
+    digest = hashlib.sha256(json.dumps(architecture, sort_keys=True).encode())
+    for name in ("pruning.json", "diffusion_pytorch_model.safetensors"):
+        if (folder / name).is_file():
+            digest.update((folder / name).read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def folder_digest(folder: Path) -> str:

@@ -2,51 +2,39 @@
 
 from pathlib import Path
 
-from shapley_core.config import ValuationConfig
-from shapley_core.data.dataset import ContributorDataset
-from shapley_core.games.identity import game_id
-from shapley_core.models.checkpoint import n_parameters, save_unet
-from shapley_core.models.ddpm import build_unet, to_model_range
-from shapley_core.models.device import compute_device
 from shapley_core.seeds import derive_seed
 from shapley_core.stage_log import StageLog
-from shapley_core.stages.keeping import made_once
-from shapley_core.storage import open_store
-from shapley_core.training.loop import DiffusionTrainer
-from shapley_core.training.resumable import train_resumably
-
-#: What a kept model remembers of its training, beside its weights.
-HISTORY = "training.json"
+from shapley_core.stages.keeping import ModelTask, made_once
 
 
 def train(dataset: Path, config: Path, store: str, *, model: Path, log: Path) -> dict[str, float]:
     """Write the trained UNet, with its averaged weights, to the folder ``model``; resumes where it was killed."""
-    record = StageLog("train")
-    settings = ValuationConfig.load(config)
-    data = ContributorDataset.load(dataset)
-    root = open_store(store)
-    key = game_id({"data": data.digest, **settings.model_dump(include={"model", "training", "noise_schedule", "seed"})})
+    sections = {"model", "training", "noise_schedule", "seed"}
+    return made_once("train", dataset, config, store, _train, sections=sections, parents={}, folder=model, log=log)
 
-    def make() -> None:
-        device = compute_device(settings.run.threads)
-        unet = build_unet(settings.model, settings.data, derive_seed(settings.seed, "weights")).to(device)
-        trainer = DiffusionTrainer(
-            unet,
-            to_model_range(data.images()).to(device),
-            settings.training,
-            settings.noise_schedule,
-            derive_seed(settings.seed, "training"),
-        )
-        with record.phase("training"):
-            train_resumably(trainer, root, f"checkpoints/{key}", settings.run.checkpoint_every, "train")
-        trainer.use_average()
-        save_unet(unet, model)
-        history = StageLog("train")
-        history.facts["parameters"] = n_parameters(unet)
-        history.curves["training loss"] = trainer.curve()
-        history.save(model / HISTORY)
 
-    record.facts["reused"] = int(made_once(root, f"models/{key}", model, make))
-    record.recall(model / HISTORY)
-    record.save(log)
-    return {"parameters": float(record.facts["parameters"])}
+def _train(task: ModelTask) -> StageLog:
+    from shapley_core.models.checkpoint import n_parameters, save_unet  # here, because it imports torch
+    from shapley_core.models.ddpm import build_unet, to_model_range
+    from shapley_core.models.device import compute_device
+    from shapley_core.training.loop import DiffusionTrainer
+    from shapley_core.training.resumable import train_resumably
+
+    settings = task.settings
+    device = compute_device(settings.run.threads)
+    unet = build_unet(settings.model, settings.data, derive_seed(settings.seed, "weights")).to(device)
+    trainer = DiffusionTrainer(
+        unet,
+        to_model_range(task.data.images()).to(device),
+        settings.training,
+        settings.noise_schedule,
+        derive_seed(settings.seed, "training"),
+    )
+    with task.record.phase("training"):
+        train_resumably(trainer, task.store, task.checkpoint, settings.run.checkpoint_every, "train")
+    trainer.use_average()
+    save_unet(unet, task.folder)
+    history = StageLog("train")
+    history.facts["parameters"] = n_parameters(unet)
+    history.curves["training loss"] = trainer.curve()
+    return history

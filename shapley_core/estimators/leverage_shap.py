@@ -20,8 +20,8 @@ error in their measurement shifts all values alike, and no interval covers it.
 """
 
 from shapley_core.estimators.accept import accept
-from shapley_core.estimators.regression import Contrasts, Spectrum, no_uncertainty, undetermined
-from shapley_core.estimators.result import Attribution, additive_fit, attribute
+from shapley_core.estimators.regression import Contrasts, attribute_regression
+from shapley_core.estimators.result import Attribution
 from shapley_core.games.designs.by_size import kernel_weight_by_size
 from shapley_core.games.measured import MeasuredGame
 
@@ -30,30 +30,11 @@ def leverage_shap(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: 
     """Shapley values by regression with exact weights of the sizes; ``n_bootstrap`` and ``seed`` are of no account.
 
     Returns:
-        Values that sum to v(N) - v(∅). ``diagnostics``: ``rank`` (n - 1 when the values are determined),
-        ``condition_number``, ``n_units``, ``degrees_of_freedom`` and those of ``additive_fit`` and ``attribute``.
+        See :func:`~shapley_core.estimators.regression.attribute_regression`.
 
     Raises:
         UserError: the design does not fit, or the game is not sound.
     """
     accept(game, "leverage_shap")
-    n = len(game.contributors)
     rows = Contrasts.of(game, kernel_weight_by_size(game.membership))
-    spectrum = Spectrum.of(rows.x, rows.target, rows.weight)
-    values = rows.values(spectrum.coefficients())
-    rank, n_units = len(spectrum.d), len(rows.target)
-    warnings = undetermined(rank, n - 1, len(game.values))
-    covariance = spectrum.covariance() if rank == n - 1 else None
-    if covariance is None:
-        warnings.append(no_uncertainty(n_units, n))
-    else:
-        covariance = rows.basis.T @ covariance @ rows.basis
-    diagnostics = {
-        "rank": rank,
-        "condition_number": spectrum.condition_number,
-        "n_units": n_units,
-        "degrees_of_freedom": n_units - rank,
-        **additive_fit(game, values),
-    }
-    df = max(n_units - rank, 1)
-    return attribute(game, "leverage_shap", values, covariance, df, confidence, diagnostics, warnings)
+    return attribute_regression(game, "leverage_shap", rows, rows.spectrum(), confidence)

@@ -60,7 +60,7 @@ def odd_ridge(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int 
     accept(game, "odd_ridge")
     n = len(game.contributors)
     rows = Contrasts.of(game, kernel_weight_by_size(game.membership), size_curve(game))
-    spectrum = Spectrum.of(rows.x, rows.target, rows.weight)
+    spectrum = rows.spectrum()
     k, rank = len(rows.target), len(spectrum.d)
     ridges = _RIDGES * np.mean(spectrum.d**2)
     kept = spectrum.d**2 / (spectrum.d**2 + ridges[:, None])  # (ridges, rank) share of an axis that is kept

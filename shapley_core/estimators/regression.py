@@ -14,11 +14,13 @@ the mean square of the others.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import helmert
 
+from shapley_core.estimators.result import Attribution, additive_fit, attribute
 from shapley_core.games.measured import MeasuredGame
 
 Floats = npt.NDArray[np.float64]
@@ -84,6 +86,10 @@ class Contrasts:
             equal_share=equal_share,
         )
 
+    def spectrum(self) -> "Spectrum":
+        """The weighted regression of the targets on the rows."""
+        return Spectrum.of(self.x, self.target, self.weight)
+
     def values(self, u: Floats) -> Floats:
         """(n,) Shapley values of the coefficients ``u``."""
         values: Floats = self.equal_share + u @ self.basis
@@ -147,16 +153,68 @@ class Spectrum:
         df = n_units - len(self.d)
         if df < 1:
             return None
-        free = np.maximum(1 - leverage, 0)
-        known = free > _NO_RESIDUAL
-        error = residual / np.where(known, free, 1.0)
-        error[~known] = np.sqrt(np.mean(error[known] ** 2)) if known.any() else 0.0
-        scores = axes * error[:, None]
+        scores = axes * prediction_errors(residual, 1 - leverage)[:, None]
         if unit is not None:
             scores = sums_by_unit(scores, unit)
         half = scores @ (self.v / self.d).T
         covariance: Floats = half.T @ half
         return covariance
+
+
+def prediction_errors(residual: Floats, free: Floats) -> Floats:
+    """(k,) residuals over their (k,) ``free`` share, 1 - leverage; without one, the others' root mean square."""
+    known = free > _NO_RESIDUAL
+    error: Floats = residual / np.where(known, free, 1.0)
+    error[~known] = np.sqrt(np.mean(error[known] ** 2)) if known.any() else 0.0
+    return error
+
+
+def attribute_regression(
+    game: MeasuredGame,
+    estimator: str,
+    rows: Contrasts,
+    spectrum: Spectrum,
+    confidence: float,
+    coefficients: Floats | None = None,
+    covariance: Floats | None = None,
+    **diagnostics: Any,
+) -> Attribution:
+    """The attribution of a regression that does not shrink the values.
+
+    Args:
+        game: what was measured.
+        estimator: its name.
+        rows: the regression's rows.
+        spectrum: their plain solution, which tells what the coalitions determine.
+        confidence: nominal coverage of the intervals.
+        coefficients: (n - 1,) of the rows, where they are not the plain solution's.
+        covariance: (n - 1, n - 1) of these coefficients.
+        diagnostics: more of them.
+
+    Returns:
+        Values that sum to v(N) - v(∅). ``diagnostics``: ``rank`` (n - 1 when the values are determined),
+        ``condition_number``, ``n_units``, ``degrees_of_freedom``, those given, and those of
+        :func:`~shapley_core.estimators.result.additive_fit` and :func:`~shapley_core.estimators.result.attribute`.
+    """
+    n, rank, n_units = len(game.contributors), len(spectrum.d), len(rows.target)
+    if coefficients is None:
+        coefficients, covariance = spectrum.coefficients(), spectrum.covariance()
+    values = rows.values(coefficients)
+    warnings = undetermined(rank, n - 1, len(game.values))
+    if covariance is None or rank < n - 1:
+        covariance = None
+        warnings.append(no_uncertainty(n_units, n))
+    else:
+        covariance = rows.basis.T @ covariance @ rows.basis
+    diagnostics |= {
+        "rank": rank,
+        "condition_number": spectrum.condition_number,
+        "n_units": n_units,
+        "degrees_of_freedom": n_units - rank,
+        **additive_fit(game, values),
+    }
+    df = max(n_units - rank, 1)
+    return attribute(game, estimator, values, covariance, df, confidence, diagnostics, warnings)
 
 
 def sums_by_unit(rows: Floats, unit: npt.NDArray[np.int64]) -> Floats:

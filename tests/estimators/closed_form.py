@@ -41,7 +41,15 @@ def play(game: ClosedForm, design: str, n_coalitions: int, seed: int, noise: flo
     return measure(game.v, len(game.values), design, n_coalitions, seed, noise * game.spread)
 
 
-def measure(v: Utility, n: int, design: str, n_coalitions: int = 0, seed: int = 0, noise: float = 0.0) -> MeasuredGame:
+def random_game(n: int, seed: int) -> Utility:
+    """A game without any structure: every coalition has a utility of its own."""
+    utilities = np.random.default_rng(seed).normal(size=2**n)
+    return lambda z: utilities[z @ (1 << np.arange(n))]
+
+
+def measure(
+    v: Utility, n: int, design: str = "exhaustive", n_coalitions: int = 0, seed: int = 0, noise: float = 0.0
+) -> MeasuredGame:
     """Measures the utility ``v`` at a design, with independent normal noise of standard deviation ``noise``."""
     drawn = draw_design(design, n, n_coalitions, seed)
     utilities = np.asarray(v(drawn.membership), dtype=np.float64)

@@ -1,12 +1,13 @@
 """The family of estimators: exact values, axioms, intervals, and which designs each takes."""
 
+import importlib
 from dataclasses import replace
 from itertools import permutations
 from math import comb, factorial
 
 import numpy as np
 import pytest
-from closed_form import GAMES, measure, moebius, play, sqrt_sum
+from closed_form import GAMES, measure, moebius, play, random_game, sqrt_sum
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -15,6 +16,7 @@ from scipy.special import beta as beta_function
 from shapley_core.errors import UserError
 from shapley_core.estimators import ESTIMATORS, estimators_for, get_estimator
 from shapley_core.estimators.accept import FITTING_DESIGNS, check_design
+from shapley_core.estimators.polyshap import _RATIOS
 from shapley_core.estimators.regression import Contrasts, Spectrum, units
 from shapley_core.estimators.result import Attribution, attribute
 from shapley_core.estimators.size_curve import size_curve
@@ -25,12 +27,6 @@ N = 7
 seeds = st.integers(0, 2**32 - 1)
 shapley_estimators = ["leverage_shap", "odd_ridge", "permutation", "polyshap", "regression_msr", "stratified"]
 fitting = [(name, design) for name, designs in FITTING_DESIGNS.items() for design in designs]
-
-
-def random_game(n, seed):
-    """A game without any structure: every coalition has a utility of its own."""
-    utilities = np.random.default_rng(seed).normal(size=2**n)
-    return lambda z: utilities[z @ (1 << np.arange(n))]
 
 
 def measured(v, design, seed=0, n=N, m=60, noise=0.0):
@@ -154,6 +150,49 @@ def test_polyshap_of_pairs_is_leverage_shap():
     one, other = get_estimator("polyshap")(game), get_estimator("leverage_shap")(game)
     np.testing.assert_allclose(one.values, other.values, atol=1e-10)
     np.testing.assert_allclose(one.std_errors, other.std_errors, atol=1e-10)
+
+
+def test_polyshap_is_generalised_least_squares_by_its_dense_formulas():
+    game = play(moebius(8, seed=3), "iid", 60, 2, noise=0.3)
+    rows = Contrasts.of(game, kernel_weight_by_size(game.membership))
+    x, y = rows.x * np.sqrt(rows.weight)[:, None], rows.target * np.sqrt(rows.weight)
+    half = game.membership - 0.5
+    features = np.array([half[:, i] * half[:, j] - 0.25 for i in range(8) for j in range(i)]).T
+    features *= np.sqrt(rows.weight)[:, None]
+    similarity = features @ features.T
+    similarity *= len(y) / np.trace(similarity)
+    # The restricted likelihood as in textbooks, with σ² profiled out.
+    scores = []
+    for ratio in _RATIOS:
+        v = np.eye(len(y)) + ratio * similarity
+        normal = x.T @ np.linalg.solve(v, x)
+        residual = y - x @ np.linalg.solve(normal, x.T @ np.linalg.solve(v, y))
+        rss = residual @ np.linalg.solve(v, residual)
+        determinants = np.linalg.slogdet(v)[1] + np.linalg.slogdet(normal)[1]
+        scores.append(-0.5 * ((len(y) - 7) * np.log(rss) + determinants))
+    ratio = _RATIOS[np.argmax(scores)]
+    assert 0 < ratio < _RATIOS[-1]
+
+    def solve(keep):
+        v = (np.eye(len(y)) + ratio * similarity)[np.ix_(keep, keep)]
+        return np.linalg.solve(x[keep].T @ np.linalg.solve(v, x[keep]), x[keep].T @ np.linalg.solve(v, y[keep]))
+
+    everything = np.arange(len(y))
+    whole = solve(everything)
+    moved = np.array([solve(np.delete(everything, out)) - whole for out in everything]) @ rows.basis
+    result = get_estimator("polyshap")(game)
+    assert result.diagnostics["interaction_share"] == pytest.approx(ratio / (1 + ratio))
+    np.testing.assert_allclose(result.values, rows.values(whole), atol=1e-9)
+    np.testing.assert_allclose(result.std_errors, np.sqrt((moved**2).sum(axis=0)), rtol=1e-6)
+
+
+def test_polyshap_leaves_interactions_out_of_very_many_coalitions(monkeypatch):
+    game = measured(random_game(N, 2), "iid")
+    # The package exports the function under the module's name, hence by way of importlib.
+    monkeypatch.setattr(importlib.import_module("shapley_core.estimators.polyshap"), "_MOST_UNITS", 59)
+    result = get_estimator("polyshap")(game)
+    np.testing.assert_allclose(result.values, get_estimator("leverage_shap")(game).values)
+    assert "too many to fit interactions to (at most 59)" in result.diagnostics["warnings"][-1]
 
 
 def test_leverage_shap_is_the_weighted_regression_of_the_paper():

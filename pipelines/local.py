@@ -8,8 +8,10 @@ import builtins
 import contextlib
 import fcntl
 import io
+import os
 import re
 import shutil
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -44,8 +46,19 @@ def run_pipeline(
     from kfp import components, local  # here, because it takes half a second
 
     pipeline = components.load_component_from_file(str(package))
-    local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(work), raise_on_error=True)
-    with log.open("ab", buffering=0) as file:
+    with (
+        # Kubeflow leaves each task's code and a workspace among the temporary files. Not under `work`: on a full disk
+        # a task must still be able to start and say so.
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary,
+        _environment({"TMPDIR": temporary}),
+        log.open("ab", buffering=0) as file,
+    ):
+        local.init(
+            runner=local.SubprocessRunner(use_venv=False),
+            pipeline_root=str(work),
+            workspace_root=temporary,
+            raise_on_error=True,
+        )
         router = _LineRouter(file, show)
         with _captured(router):
             try:
@@ -132,6 +145,21 @@ class _LineRouter(io.TextIOBase):
             self._show(stripped.removeprefix(PROGRESS))
         elif stripped.startswith(ERROR):
             self.error = stripped.removeprefix(ERROR)
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of this process, which its tasks inherit, for the time of the block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextlib.contextmanager

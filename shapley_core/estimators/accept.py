@@ -3,7 +3,7 @@
 import numpy as np
 
 from shapley_core.errors import UserError
-from shapley_core.games.designs import design_name
+from shapley_core.games.designs import DESIGNS, design_name, parts_of_design
 from shapley_core.games.measured import MeasuredGame
 
 #: Given its size, a coalition of these is a uniform subset, drawn independently of those of other pairs.
@@ -26,23 +26,45 @@ FITTING_DESIGNS: dict[str, tuple[str, ...]] = {
 }
 
 
+#: Estimator to the designs whose coalitions may come along when a table that fits is merged with others
+#: (:mod:`~shapley_core.games.merge`). Coalitions met on an order of joining hang together as no pair tells, so that
+#: standard errors of a regression would be wrong; whole orders of different kinds are not one sample either.
+MERGING_DESIGNS: dict[str, tuple[str, ...]] = {
+    **{
+        name: (*_BY_SIZE, "uniform", "leave_one_out", "held_out")
+        for name, fitting in FITTING_DESIGNS.items()
+        if set(fitting) == set(_BY_SIZE)
+    },
+    "banzhaf_msr": _UNIFORM,
+    "banzhaf_regression": _UNIFORM,
+    "leave_one_out": tuple(DESIGNS),
+}
+
+
 def check_design(estimator: str, design: str) -> None:
     """Raises :class:`UserError`, which says what fits, where an estimator cannot use a design.
 
     Needs no game, so that it can be asked before anything is measured.
     """
-    fitting = FITTING_DESIGNS.get(estimator)
-    if fitting is not None and design_name(design) not in fitting:
+    if not _fits(estimator, design):
         raise UserError(
             f"the estimator '{estimator}' cannot use coalitions of the design '{design}': it needs one of "
-            f"{', '.join(fitting)}; or choose an estimator that fits the design"
+            f"{', '.join(FITTING_DESIGNS[estimator])}; or choose an estimator that fits the design"
             + (f" ({', '.join(able)})" if (able := estimators_for(design)) else "")
         )
 
 
 def estimators_for(design: str) -> list[str]:
     """The estimators that can use a design, by name."""
-    return sorted(name for name, fitting in FITTING_DESIGNS.items() if design_name(design) in fitting)
+    return sorted(name for name in FITTING_DESIGNS if _fits(name, design))
+
+
+def _fits(estimator: str, design: str) -> bool:
+    fitting = FITTING_DESIGNS.get(estimator)
+    if fitting is None:
+        return True
+    parts = {design_name(part) for part in parts_of_design(design)}
+    return not parts.isdisjoint(fitting) and (len(parts) == 1 or parts.issubset(MERGING_DESIGNS.get(estimator, ())))
 
 
 def accept(game: MeasuredGame, estimator: str) -> None:

@@ -6,7 +6,7 @@ there, in their order, and adds new ones after them, so that a plan can be exten
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from shapley_core.errors import UserError, did_you_mean
 from shapley_core.games.designs.base import Design, sampling_distribution
@@ -21,7 +21,15 @@ from shapley_core.games.designs.stratified import stratified
 from shapley_core.games.designs.uniform import uniform
 from shapley_core.seeds import derive_seed
 
-__all__ = ["DESIGNS", "Design", "design_name", "draw_design", "sampling_distribution"]
+__all__ = [
+    "DESIGNS",
+    "Design",
+    "design_name",
+    "draw_design",
+    "merged_design",
+    "parts_of_design",
+    "sampling_distribution",
+]
 
 #: Name to ``design(n, n_coalitions, seed)``; ``held_out`` also takes a share, written ``held_out(0.5)``.
 DESIGNS: dict[str, Callable[..., Design]] = {
@@ -36,6 +44,8 @@ DESIGNS: dict[str, Callable[..., Design]] = {
     "stratified": stratified,
     "uniform": uniform,
 }
+
+_MERGED = "merged("
 
 
 def draw_design(name: str, n: int, n_coalitions: int, seed: int) -> Design:
@@ -68,6 +78,17 @@ def draw_design(name: str, n: int, n_coalitions: int, seed: int) -> Design:
 def design_name(name: str) -> str:
     """The key of :data:`DESIGNS` in the name of a design: ``held_out`` for ``held_out(0.5)``."""
     return name.split("(")[0]
+
+
+def merged_design(names: Iterable[str]) -> str:
+    """What the union of coalitions of several designs is called: ``merged(iid, leverage)``; of one, its own name."""
+    parts = sorted({part for name in names for part in parts_of_design(name)})
+    return parts[0] if len(parts) == 1 else f"{_MERGED}{', '.join(parts)})"
+
+
+def parts_of_design(name: str) -> tuple[str, ...]:
+    """The designs that a table of the design ``name`` was merged from, or that design alone."""
+    return tuple(name[len(_MERGED) : -1].split(", ")) if name.startswith(_MERGED) else (name,)
 
 
 def _arguments(name: str) -> list[float]:

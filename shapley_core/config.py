@@ -142,14 +142,25 @@ class GameConfig(Section):
     confidence: float = Field(0.95, gt=0, lt=1, description="coverage of the intervals")
     n_bootstrap: int = Field(1000, ge=100)
     min_measured: float = Field(0.9, gt=0, le=1, description="share of the coalitions that must have been measured")
+    coalition_model: Literal["sparsified_finetuning", "retraining"] = Field(
+        "sparsified_finetuning",
+        description="a coalition's model: the pruned model fine-tuned on its data (paper §3.2), or the full model "
+        "trained on its data from scratch, the truth that fine-tuning stands in for, at many times the cost",
+    )
+
+    @property
+    def retrains(self) -> bool:
+        """Is every coalition's model trained from scratch?"""
+        return self.coalition_model == "retraining"
 
 
 class RunConfig(Section):
-    """How the work is spread over processes; nothing here changes a value."""
+    """How the work is spread; another setting here changes utilities by rounding at most."""
 
     shard_size: int = Field(16, ge=1, description="coalitions per loop iteration; grows so that there are at most 64")
     threads: int = Field(0, ge=0, description="CPU threads of train and prune; 0: all cores")
     loop_threads: int = Field(1, ge=0, description="CPU threads of each loop task; 0: all cores")
+    copies: int = Field(0, ge=0, description="coalitions trained together as one network; 0: as many as pay")
     checkpoint_every: int = Field(1000, ge=1, description="training steps between checkpoints in the store")
     experiment: str = Field("valuation", min_length=1, description="MLflow experiment")
 
@@ -190,6 +201,10 @@ class ValuationConfig(Section):
                 "noise schedule"
             )
         return self
+
+    def coalition_training(self) -> TrainingConfig:
+        """How the network of a coalition is trained."""
+        return self.training if self.game.retrains else self.finetuning
 
     @classmethod
     def load(cls, path: Path) -> "ValuationConfig":

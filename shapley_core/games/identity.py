@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 #: To be put among a game's facts; raised whenever a change of code changes what a coalition's value is.
-GAME_VERSION = 1
+GAME_VERSION = 2
 
 
 def game_id(facts: Mapping[str, Any]) -> str:

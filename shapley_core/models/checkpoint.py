@@ -4,15 +4,13 @@ A pruned UNet keeps the config of the network it was pruned from and adds ``prun
 channels; loading builds the base network, replays the history, and fills in the weights.
 """
 
-import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch_pruning
-from diffusers import UNet2DModel
 from diffusers.models.downsampling import Downsample2D
+from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.models.upsampling import Upsample2D
 from safetensors.torch import load_file
 
@@ -80,14 +78,3 @@ def example_inputs(unet: UNet2DModel) -> dict[str, torch.Tensor]:
 def n_parameters(unet: torch.nn.Module) -> int:
     """Number of trainable scalars."""
     return sum(parameter.numel() for parameter in unet.parameters())
-
-
-def checkpoint_digest(folder: Path) -> str:
-    """SHA-256 (16 hex digits) of a checkpoint's architecture and weights."""
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
-    shape = {key: value for key, value in config.items() if not key.startswith("_")}
-    digest = hashlib.sha256(json.dumps(shape, sort_keys=True).encode())
-    for name in (_HISTORY, _WEIGHTS):
-        if (folder / name).is_file():
-            digest.update((folder / name).read_bytes())
-    return digest.hexdigest()[:16]

@@ -1,11 +1,15 @@
 """The unconditional DDPM family (arXiv 2006.11239): its UNet, its noise schedules, and pixels to tensors and back."""
 
+import copy
+
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
+from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers.models.unets.unet_2d import UNet2DModel
 from numpy.typing import NDArray
 
 from shapley_core.config import DataConfig, ModelConfig, NoiseScheduleConfig
+from shapley_core.seeds import derive_seed
 
 
 def build_unet(model: ModelConfig, data: DataConfig, seed: int) -> UNet2DModel:
@@ -24,6 +28,17 @@ def build_unet(model: ModelConfig, data: DataConfig, seed: int) -> UNet2DModel:
             add_attention=model.add_attention,
             attention_head_dim=model.attention_head_dim,
         )
+
+
+def untrained(unet: UNet2DModel, seed: int) -> UNet2DModel:
+    """The same architecture, pruned or not, with every layer's weights drawn anew as when it was built."""
+    fresh = copy.deepcopy(unet)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "weights"))
+        for module in fresh.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+    return fresh
 
 
 def training_schedule(config: NoiseScheduleConfig) -> DDPMScheduler:

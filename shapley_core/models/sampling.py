@@ -6,7 +6,7 @@ numbers: the difference of two coalitions is not blurred by different draws) and
 
 import numpy as np
 import torch
-from diffusers import UNet2DModel
+from diffusers.models.unets.unet_2d import UNet2DModel
 from numpy.typing import NDArray
 
 from shapley_core.config import GenerationConfig, NoiseScheduleConfig

@@ -12,8 +12,8 @@ import math
 
 import torch
 import torch_pruning
-from diffusers import UNet2DModel
 from diffusers.models.attention_processor import Attention
+from diffusers.models.unets.unet_2d import UNet2DModel
 
 from shapley_core.models.checkpoint import PruningHistory, example_inputs, settle_widths
 

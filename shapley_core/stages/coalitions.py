@@ -7,16 +7,13 @@ coalition that fails keeps its reason and travels on; it never stops the others 
 import json
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from shapley_core.errors import UserError, unwritable
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 OK = "ok"
 
@@ -57,20 +54,29 @@ def read_records(folder: Path) -> dict[str, CoalitionRecord]:
     return {record.key: record for record in records}
 
 
-def attempt(record: CoalitionRecord, step: str, work: Callable[[], T]) -> T | None:
-    """The result of ``work``, which is run once more if it fails; a second failure becomes the record's status.
+def attempt(records: Sequence[CoalitionRecord], step: str, work: Callable[[Sequence[CoalitionRecord]], None]) -> None:
+    """Do ``work`` on some coalitions together; if it fails, on each by itself; a second failure becomes its status.
 
     A disk that cannot be written to is no fault of the coalition: it is raised, and so is what is meant for the user.
     """
-    for last in (False, True):
-        try:
-            return work()
-        except UserError:
+    if (error := _failure(records, step, work)) is None:
+        return
+    for record in records:
+        if (error := _failure([record], step, work)) is not None:
+            record.status = f"{step} failed: {type(error).__name__}: {error}"
+
+
+def _failure(
+    records: Sequence[CoalitionRecord], step: str, work: Callable[[Sequence[CoalitionRecord]], None]
+) -> Exception | None:
+    try:
+        work(records)
+    except UserError:
+        raise
+    except Exception as error:
+        if unwritable(error):
             raise
-        except Exception as error:
-            if unwritable(error):
-                raise
-            logger.warning("%s of coalition %s failed:\n%s", step, record.key, traceback.format_exc())
-            if last:
-                record.status = f"{step} failed: {type(error).__name__}: {error}"
+        keys = ", ".join(record.key for record in records)
+        logger.warning("%s of coalition %s failed:\n%s", step, keys, traceback.format_exc())
+        return error
     return None

@@ -3,18 +3,19 @@
 import logging
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from safetensors.torch import load_file
 
 from shapley_core.config import ValuationConfig
-from shapley_core.models.checkpoint import load_unet
 from shapley_core.models.device import compute_device
 from shapley_core.models.sampling import sample
 from shapley_core.progress import Progress
 from shapley_core.stage_log import StageLog
-from shapley_core.stages.coalitions import OK, attempt, read_records
+from shapley_core.stages.coalition_models import coalition_network
+from shapley_core.stages.coalitions import OK, CoalitionRecord, attempt, read_records
 from shapley_core.stages.game_files import generation_seed, log_folder
 
 logger = logging.getLogger(__name__)
@@ -30,19 +31,20 @@ def generate(config: Path, pruned: Path, models: Path, shard: int, *, images: Pa
     waiting = [record for key, record in read_records(models).items() if key not in done]
     if waiting:
         device = compute_device(settings.run.loop_threads)
-        unet = load_unet(pruned).to(device)
+        unet = coalition_network(settings, pruned).to(device)
+
+        def generate_images(records: Sequence[CoalitionRecord]) -> None:
+            for record in records:
+                unet.load_state_dict(load_file(models / f"{record.key}.safetensors"))
+                pixels = sample(unet, settings.noise_schedule, settings.generation, generation_seed(settings))
+                np.save(images / f"{record.key}.npy", pixels, allow_pickle=False)
+
         with log.phase("sampling"):
             progress = Progress(logger, f"sample shard {shard}", "coalition", len(waiting))
             for record in waiting:
                 begun = time.perf_counter()
-
-                def work(key: str = record.key) -> None:
-                    unet.load_state_dict(load_file(models / f"{key}.safetensors"))
-                    pixels = sample(unet, settings.noise_schedule, settings.generation, generation_seed(settings))
-                    np.save(images / f"{key}.npy", pixels, allow_pickle=False)
-
                 if record.status == OK:
-                    attempt(record, "sampling", work)
+                    attempt([record], "sampling", generate_images)
                 record.sampling_seconds = time.perf_counter() - begun
                 record.save(images)
                 progress.advance()

@@ -97,10 +97,7 @@ def made_once(
 
 
 def checkpoint_digest(folder: Path) -> str:
-    """SHA-256 (16 hex digits) of a checkpoint's architecture and weights.
-
-    What :func:`shapley_core.models.checkpoint.checkpoint_digest` says, without importing torch.
-    """
+    """SHA-256 (16 hex digits) of a checkpoint's architecture and weights."""
     config: dict[str, Any] = json.loads((folder / "config.json").read_text())
     architecture = {key: value for key, value in config.items() if not key.startswith("_")}
     digest = hashlib.sha256(json.dumps(architecture, sort_keys=True).encode())

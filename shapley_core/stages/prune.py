@@ -28,7 +28,7 @@ def _prune(model: Path, task: ModelTask) -> StageLog:
     from shapley_core.models.ddpm import to_model_range
     from shapley_core.models.device import compute_device
     from shapley_core.pruning.unet import prune_unet
-    from shapley_core.training.loop import DiffusionTrainer
+    from shapley_core.training.loop import DiffusionTrainer, TrainingRun
     from shapley_core.training.resumable import train_resumably
 
     settings = task.settings
@@ -36,16 +36,12 @@ def _prune(model: Path, task: ModelTask) -> StageLog:
     unet = load_unet(model)
     before = n_parameters(unet)
     removed = prune_unet(unet, settings.pruning.ratio)
-    trainer = DiffusionTrainer(
-        unet.to(device),
-        to_model_range(task.data.images()).to(device),
-        settings.pruning.finetuning,
-        settings.noise_schedule,
-        derive_seed(settings.seed, "pruned training"),
-    )
+    images = to_model_range(task.data.images()).to(device)
+    run = TrainingRun.on_all(images, unet.to(device), derive_seed(settings.seed, "pruned training"))
+    trainer = DiffusionTrainer([run], images, settings.pruning.finetuning, settings.noise_schedule)
     with task.record.phase("training"):
         train_resumably(trainer, task.store, task.checkpoint, settings.run.checkpoint_every, "prune")
-    trainer.use_average()
+    unet.load_state_dict(trainer.average(0))
     save_unet(unet, task.folder, removed)
     history = StageLog("prune")
     history.facts |= {"parameters_before": before, "parameters_after": n_parameters(unet)}

@@ -11,7 +11,7 @@ import numpy as np
 from shapley_core.config import ValuationConfig
 from shapley_core.data.dataset import ContributorDataset
 from shapley_core.games.identity import GAME_VERSION, game_id
-from shapley_core.models.checkpoint import checkpoint_digest, load_unet
+from shapley_core.models.checkpoint import load_unet
 from shapley_core.models.device import compute_device
 from shapley_core.models.sampling import sample
 from shapley_core.properties import get_property
@@ -19,7 +19,7 @@ from shapley_core.seeds import derive_seed
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.game_files import generation_seed, property_folder, write_game, write_grid
 from shapley_core.stages.grids import image_grid
-from shapley_core.stages.keeping import folder_digest
+from shapley_core.stages.keeping import checkpoint_digest, folder_digest
 
 
 def reference(
@@ -56,16 +56,18 @@ def reference(
 
 
 def _game_facts(settings: ValuationConfig, pruned_digest: str, folder: Path) -> dict[str, object]:
+    decisive = {"model", "training"} if settings.game.retrains else {"finetuning"}
     facts: dict[str, object] = {
         "version": GAME_VERSION,
-        "pruned_model": pruned_digest,
+        "coalition_model": settings.game.coalition_model,
+        **({} if settings.game.retrains else {"pruned_model": pruned_digest}),
         "property_reference": folder_digest(folder),
         "generation_seed": generation_seed(settings),
         **settings.model_dump(
             mode="json",
             include={
                 "data": {"source", "resolution", "mode"},
-                "finetuning": True,
+                **dict.fromkeys(decisive, True),
                 "noise_schedule": True,
                 "generation": {"n_images", "n_steps", "eta"},
                 "property": True,

@@ -4,6 +4,7 @@ import logging
 import math
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -45,22 +46,25 @@ def score(
     kept.describe(read_game(reference))
     name = settings.property.name
     measured = get_property(name).load(property_folder(reference), settings.property)
-    rows = []
+    records = read_records(images).values()
+    values: dict[str, float] = {}
+
+    def measure(chosen: Sequence[CoalitionRecord]) -> None:
+        for record in chosen:
+            pixels = np.load(images / f"{record.key}.npy", allow_pickle=False)
+            value = measured.score(pixels)
+            if not math.isfinite(value):
+                raise ValueError(f"the property is {value}")
+            root.write(sample_key(reference, record.key), image_grid(pixels))
+            values[record.key] = value
+
     with log.phase("scoring"):
-        for record in read_records(images).values():
+        for record in records:
             begun = time.perf_counter()
-
-            def work(record: CoalitionRecord = record) -> float:
-                pixels = np.load(images / f"{record.key}.npy", allow_pickle=False)
-                value = measured.score(pixels)
-                if not math.isfinite(value):
-                    raise ValueError(f"the property is {value}")
-                root.write(sample_key(reference, record.key), image_grid(pixels))
-                return value
-
-            value = attempt(record, "scoring", work) if record.status == OK else None
+            if record.status == OK:
+                attempt([record], "scoring", measure)
             record.scoring_seconds = time.perf_counter() - begun
-            rows.append({**asdict(record), "property": name, "value": math.nan if value is None else value})
+    rows = [{**asdict(r), "property": name, "value": values.get(r.key, math.nan)} for r in records]
     new = pd.DataFrame(rows, columns=UTILITY_SCHEMA.names)
     kept.append(new)
     everything = merge_utilities([kept.load(), new])

@@ -1,118 +1,158 @@
 """Training with the paper's loss: one loop for the full model, the pruned model and every coalition.
 
 The loss is eq. 1 of the paper, the squared error of the predicted noise, with antithetic timesteps, gradient clipping
-and Adam. Sampling uses an exponential moving average of the weights. The average starts anew with every call: carried
+and Adam. Sampling uses an exponential moving average of the weights. The average starts anew with every run: carried
 over from the model before, it would keep much of the weights that a coalition's fine-tuning is to replace (the
 authors' code keeps 42 % of them on CIFAR-20).
+
+Several runs can be trained as one network (:mod:`shapley_core.models.stacked`): each has its own images, draws,
+gradient norm, optimiser state and average, and ends where it would have ended alone.
 """
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import DDPMScheduler, UNet2DModel
-from diffusers.training_utils import EMAModel
+from diffusers import DDPMScheduler
+from diffusers.models.unets.unet_2d import UNet2DModel
 from safetensors.torch import load_file, save_file
-from torch.nn import functional
 
 from shapley_core.config import NoiseScheduleConfig, TrainingConfig
 from shapley_core.models.ddpm import training_schedule
+from shapley_core.models.stacked import stack
 from shapley_core.progress import Progress
-from shapley_core.training.draws import Batch, draw_batch
+from shapley_core.training.draws import Batch, draw_ahead
 
 logger = logging.getLogger(__name__)
 
 _CURVE_POINTS = 200
+#: Steps whose draws are made, and moved to the device, at once.
+_AHEAD = 16
 
 
 class DivergedError(Exception):
-    """The loss stopped being a finite number."""
+    """The loss or the weights stopped being finite numbers."""
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """One training run.
+
+    Attributes:
+        unet: the network it starts from; left as it is.
+        rows: (n,) int64, the rows of the training images that it sees.
+        seed: seed of all its draws.
+    """
+
+    unet: UNet2DModel
+    rows: torch.Tensor
+    seed: int
+
+    @classmethod
+    def on_all(cls, images: torch.Tensor, unet: UNet2DModel, seed: int) -> "TrainingRun":
+        """A run on all of the images."""
+        return cls(unet, torch.arange(len(images)), seed)
 
 
 class DiffusionTrainer:
-    """One training run: weights, optimiser, moving average and step, which can be saved and taken up again.
+    """K training runs side by side: weights, optimiser, moving averages and step, to be saved and taken up again.
 
     Args:
-        unet: the network, changed in place.
-        images: (N, C, H, W) float32 in -1..1, on the network's device.
+        runs: K runs of one architecture.
+        images: (N, C, H, W) float32 in -1..1, on the networks' device.
         config: steps, batch size, rates.
         schedule: the forward process.
-        seed: seed of all draws of this run.
 
     Attributes:
+        network: the K networks as one.
         step: steps done.
-        losses: loss of each step, on the device.
-        residual_weight: share of the moving average that still comes from the weights before the first step.
+        losses: (K,) losses of each step, on the device.
     """
 
     def __init__(
         self,
-        unet: UNet2DModel,
+        runs: Sequence[TrainingRun],
         images: torch.Tensor,
         config: TrainingConfig,
         schedule: NoiseScheduleConfig,
-        seed: int,
     ) -> None:
-        self.unet = unet
+        self.network = stack([run.unet for run in runs]).train()
         self.images = images
+        self._subsets = [(run.rows, run.seed) for run in runs]
         self.config = config
-        self.seed = seed
         self.step = 0
         self.losses: list[torch.Tensor] = []
-        self.residual_weight = 1.0
-        self._parameters = list(unet.parameters())
+        self._drawn: tuple[int, Batch] | None = None
+        self._parameters = dict(self.network.named_parameters())
         self._schedule: DDPMScheduler = training_schedule(schedule)
         self._optimizer = torch.optim.Adam(
-            self._parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+            self._parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
-        self._ema = EMAModel(self._parameters, decay=config.ema_decay, foreach=True)
+        self._average = [parameter.detach().clone() for parameter in self._parameters.values()]
 
     def run(self, until: int | None = None, label: str = "") -> None:
         """Train up to step ``until`` (default: all of them), with progress lines under ``label`` if there is one.
 
         Raises:
-            DivergedError: the loss is not finite.
+            DivergedError: no run has a finite loss.
         """
         until = self.config.steps if until is None else until
         progress = Progress(logger, label, "step", self.config.steps, self.step) if label else None
-        self.unet.train()
         while self.step < until:
             self._train_step()
             if progress:
                 progress.advance()
-        if self.losses and not torch.isfinite(self.losses[-1]):
-            raise DivergedError(f"the loss is {float(self.losses[-1])} after {self.step} steps")
+        if self.losses and not torch.isfinite(self.losses[-1]).any():
+            raise DivergedError(f"the loss is {float(self.losses[-1][0])} after {self.step} steps")
 
     def _train_step(self) -> None:
-        n_images, *shape = self.images.shape
-        n_timesteps = self._schedule.config.num_train_timesteps
-        batch = draw_batch(self.seed, self.step, n_images, self.config.batch_size, n_timesteps, shape)
-        loss = self._loss(batch)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self._parameters, self.config.gradient_clip, foreach=True)
+        losses = self._losses(self._batch())
+        losses.sum().backward()
+        parameters = list(self._parameters.values())
+        clip_gradients(parameters, self.config.gradient_clip)
         self._optimizer.step()
         self._optimizer.zero_grad()
-        self._ema.step(self._parameters)
-        self.residual_weight *= self._ema.cur_decay_value
-        self.losses.append(loss.detach())
+        decay = ema_decay(self.step, self.config.ema_decay)
+        torch._foreach_lerp_(self._average, [parameter.detach() for parameter in parameters], 1 - decay)
+        self.losses.append(losses.detach())
         self.step += 1
 
-    def _loss(self, batch: Batch) -> torch.Tensor:
-        device = self.images.device
-        clean = self.images[batch.indices.to(device)]
-        if self.config.random_flip:
-            clean = torch.where(batch.flips.to(device)[:, None, None, None], clean.flip(-1), clean)
-        noise, timesteps = batch.noise.to(device), batch.timesteps.to(device)
-        noisy = self._schedule.add_noise(clean, noise, timesteps)
-        return functional.mse_loss(self.unet(noisy, timesteps).sample, noise)
+    def _batch(self) -> Batch:
+        first = self.step - self.step % _AHEAD
+        if self._drawn is None or self._drawn[0] != first:
+            steps = range(first, min(first + _AHEAD, self.config.steps))
+            n_timesteps, shape = self._schedule.config.num_train_timesteps, self.images.shape[1:]
+            batch = draw_ahead(self._subsets, steps, self.config.batch_size, n_timesteps, shape, self.images.device)
+            self._drawn = first, batch
+        return self._drawn[1].step(self.step - first)
 
-    def use_average(self) -> None:
-        """Put the moving average into the network: the weights to sample from, and to keep."""
-        self._ema.copy_to(self._parameters)
+    def _losses(self, batch: Batch) -> torch.Tensor:
+        clean = self.images[batch.indices]
+        if self.config.random_flip:
+            clean = torch.where(batch.flips[:, None, None, None], clean.flip(-1), clean)
+        noisy = self._schedule.add_noise(clean, batch.noise, batch.timesteps)
+        error = self.network(noisy, batch.timesteps).sample - batch.noise
+        return error.square().view(self.config.batch_size, len(self._subsets), -1).mean(dim=(0, 2))
+
+    def average(self, k: int) -> dict[str, torch.Tensor]:
+        """The averaged weights of run ``k``, named as in the network it started from: to sample from, and to keep.
+
+        Raises:
+            DivergedError: its loss or its weights are not finite.
+        """
+        loss = float(self.losses[-1][k]) if self.losses else 0.0
+        state = {name: average[k].clone() for name, average in zip(self._parameters, self._average, strict=True)}
+        if not torch.isfinite(torch.tensor(loss)):
+            raise DivergedError(f"the loss is {loss} after {self.step} steps")
+        if not all(bool(torch.isfinite(weight).all()) for weight in state.values()):
+            raise DivergedError(f"the weights are not finite after {self.step} steps")
+        return state
 
     def curve(self) -> dict[str, list[float]]:
         """Mean loss ("value") over at most 200 consecutive stretches of steps, at the last step ("step") of each."""
-        losses = torch.stack(self.losses).float().cpu()
+        losses = torch.stack(self.losses).float().mean(dim=1).cpu()
         stretches = losses.split(-(-len(losses) // _CURVE_POINTS))
         ends = torch.tensor([len(stretch) for stretch in stretches]).cumsum(0)
         return {"step": ends.tolist(), "value": [float(stretch.mean()) for stretch in stretches]}
@@ -121,14 +161,12 @@ class DiffusionTrainer:
         """Write everything that :meth:`restore` needs, as safetensors."""
         tensors = {
             "step": torch.tensor(self.step),
-            "residual_weight": torch.tensor(self.residual_weight, dtype=torch.float64),
-            "ema_step": torch.tensor(self._ema.optimization_step),
             "losses": torch.stack(self.losses),
         }
         optimizer = self._optimizer.state_dict()["state"]
-        for i, (parameter, shadow) in enumerate(zip(self._parameters, self._ema.shadow_params, strict=True)):
+        for i, (parameter, average) in enumerate(zip(self._parameters.values(), self._average, strict=True)):
             tensors[f"{i}.weight"] = parameter.detach()
-            tensors[f"{i}.average"] = shadow
+            tensors[f"{i}.average"] = average
             for name, value in optimizer[i].items():
                 tensors[f"{i}.optimizer.{name}"] = value
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
@@ -138,13 +176,31 @@ class DiffusionTrainer:
         tensors = load_file(path)
         self.step = int(tensors["step"])
         self.losses = list(tensors["losses"].to(self.images.device))
-        self.residual_weight = float(tensors["residual_weight"])
-        self._ema.optimization_step = int(tensors["ema_step"])
         state = self._optimizer.state_dict()
         names = {key.split(".", 2)[2] for key in tensors if ".optimizer." in key}
         with torch.no_grad():
-            for i, (parameter, shadow) in enumerate(zip(self._parameters, self._ema.shadow_params, strict=True)):
+            for i, (parameter, average) in enumerate(zip(self._parameters.values(), self._average, strict=True)):
                 parameter.copy_(tensors[f"{i}.weight"])
-                shadow.copy_(tensors[f"{i}.average"])
+                average.copy_(tensors[f"{i}.average"])
                 state["state"][i] = {name: tensors[f"{i}.optimizer.{name}"] for name in names}
         self._optimizer.load_state_dict(state)
+
+
+def ema_decay(step: int, limit: float) -> float:
+    """Decay of the moving average after step ``step`` (from 0): nothing of the start is kept, then (1 + k) / (10 + k).
+
+    The rule of diffusers' ``EMAModel``, whose module takes seconds to import.
+    """
+    return min((1 + step) / (10 + step), limit) if step else 0.0
+
+
+def clip_gradients(parameters: Sequence[torch.nn.Parameter], largest: float) -> None:
+    """Scale the gradient of each of K stacked copies down to the norm ``largest`` where it is longer.
+
+    What ``torch.nn.utils.clip_grad_norm_`` does for one network, without a copy's norm touching another's.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
+    scale = (largest / (norms + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(scale.view(-1, *[1] * (gradient.ndim - 1)))

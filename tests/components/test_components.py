@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from chain import TINY
 from kfp import dsl
 from PIL import Image
 from sklearn.datasets import load_digits
+from tiny import TINY
 
 from components.estimate.component import estimate
 from components.finetune_subset.component import finetune_subset

@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from shapley_core.config import GenerationConfig, NoiseScheduleConfig
 from shapley_core.errors import UserError
-from shapley_core.models.checkpoint import checkpoint_digest, load_unet, n_parameters, save_unet
+from shapley_core.models.checkpoint import load_unet, n_parameters, save_unet
 from shapley_core.models.sampling import sample
 from shapley_core.pruning.unet import prune_unet
+from shapley_core.stages.keeping import checkpoint_digest
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 

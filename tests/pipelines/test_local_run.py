@@ -10,8 +10,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from shapley_core.stages.chain import value
+
 sys.path.append(str(Path(__file__).parents[1] / "stages"))
-from chain import TINY, value
+from tiny import TINY
 
 # Four shards, two at a time: when the first utilities appear, there is work left to do.
 OVERRIDES = TINY | {"run.shard_size": 7, "run.loop_threads": 1}

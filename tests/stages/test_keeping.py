@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from chain import TINY, Chain
+from tiny import TINY
 
-from shapley_core.models.checkpoint import checkpoint_digest as digest_of_the_models
 from shapley_core.stage_log import StageLog
-from shapley_core.stages.keeping import checkpoint_digest
+from shapley_core.stages.chain import Chain
 from shapley_core.stages.prune import prune
 from shapley_core.stages.train import train
 
@@ -61,8 +60,3 @@ def test_a_kept_model_is_taken_without_importing_torch(made: Chain, tmp_path: Pa
         assert [kind for kind, *_ in before.phases] == ["training"] and not after.phases
         facts |= after.facts
     assert metrics == facts
-
-
-@pytest.mark.parametrize("model", ["model", "pruned"])
-def test_a_checkpoint_has_one_digest(made: Chain, model: str) -> None:
-    assert checkpoint_digest(made.path(model)) == digest_of_the_models(made.path(model))

@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from chain import value
 from PIL import Image
 from sklearn.datasets import load_digits
+
+from shapley_core.stages.chain import value
 
 _N_IMAGES = 120
 

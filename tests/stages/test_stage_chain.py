@@ -1,20 +1,25 @@
 """A whole valuation in this process: what it leaves, that it is reproducible, and that it survives faults."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from chain import TINY, Chain, value
+from safetensors.torch import load_file
+from tiny import TINY
 
 from shapley_core.config import ValuationConfig
 from shapley_core.errors import UserError
 from shapley_core.games.plan import Plan
 from shapley_core.stages import finetune_subset as finetuning
+from shapley_core.stages.chain import Chain, value
 from shapley_core.stages.game_files import utility_file
+from shapley_core.training.loop import DiffusionTrainer, TrainingRun
 
 ROOT = Path(__file__).parents[2]
 
@@ -113,18 +118,18 @@ def test_a_failing_coalition_costs_itself_alone(tiny: Path, tmp_path: Path, monk
     chain = _after_models(tiny, tmp_path)
     unlucky = Plan.load(chain.path("plan")).table.iloc[5]["seed"]
     calls = []
-    finetune = finetuning.finetune
 
-    def sometimes(unet: object, images: torch.Tensor, settings: ValuationConfig, seed: int) -> None:
-        calls.append(seed)
-        if seed == unlucky:
-            raise RuntimeError("out of memory")
-        finetune(unet, images, settings, seed)
+    class Sometimes(DiffusionTrainer):
+        def __init__(self, runs: Sequence[TrainingRun], *rest: Any) -> None:
+            calls.extend({run.seed for run in runs})
+            if unlucky in {run.seed for run in runs}:
+                raise RuntimeError("out of memory")
+            super().__init__(runs, *rest)
 
-    monkeypatch.setattr(finetuning, "finetune", sometimes)
+    monkeypatch.setattr(finetuning, "DiffusionTrainer", Sometimes)
     for shard in (0, 1):
         chain.measure(shard)
-    assert calls.count(unlucky) == 2
+    assert calls.count(unlucky) == 2  # with its group, and by itself
     results = chain.estimate([0, 1])
     table = utilities(results)
     failed = table[table["status"] != "ok"]
@@ -133,7 +138,7 @@ def test_a_failing_coalition_costs_itself_alone(tiny: Path, tmp_path: Path, monk
     assert json.loads((results / "values.json").read_text())["n_coalitions"] == 23
     assert "out of memory" in (results / "report.html").read_text()
 
-    monkeypatch.setattr(finetuning, "finetune", finetune)
+    monkeypatch.undo()
     healed = Chain(tmp_path / "healed", chain.store)
     healed.prepare("digits", TINY)
     healed.models()
@@ -147,7 +152,7 @@ def test_too_many_failures_stop_with_a_sentence(tiny: Path, tmp_path: Path, monk
     def never(*_: object) -> None:
         raise RuntimeError("no")
 
-    monkeypatch.setattr(finetuning, "finetune", never)
+    monkeypatch.setattr(finetuning, "DiffusionTrainer", never)
     for shard in (0, 1):
         chain.measure(shard)
     with pytest.raises(UserError, match="measured"):
@@ -160,7 +165,7 @@ def test_a_full_disk_is_nobodys_coalition(tiny: Path, tmp_path: Path, monkeypatc
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(finetuning, "finetune", full)
+    monkeypatch.setattr(finetuning, "DiffusionTrainer", full)
     with pytest.raises(OSError, match="No space left"):
         chain.finetune(0)
 
@@ -174,3 +179,25 @@ def _after_models(tiny: Path, tmp_path: Path) -> Chain:
     for log in tiny.parent.glob("*.log"):
         chain.path(log.name).symlink_to(log)
     return chain
+
+
+def test_coalitions_can_be_retrained_from_scratch_instead(tiny: Path, tmp_path: Path) -> None:
+    """Another game: the full architecture, each coalition from weights of its own, independent of the pruned model."""
+    retraining = {"game.coalition_model": "retraining", "training.steps": 4, "game.n_coalitions": 24}
+    chain = Chain(tmp_path / "retrained", str(tmp_path / "store"))
+    results = value(chain.folder, TINY | retraining, Path(chain.store))
+    table = utilities(results)
+    assert len(table) == 26 and (table["status"] == "ok").all()
+    assert not set(table["value"]) & set(utilities(tiny)["value"])
+    weights = load_file(next(chain.path("models-0").glob("*.safetensors")))
+    assert weights["conv_in.weight"].shape[0] == 16
+
+    other_pruning = Chain(tmp_path / "other", chain.store)
+    other_pruning.prepare("digits", TINY | retraining | {"pruning.ratio": 0.5, "run.shard_size": 7})
+    assert [other_pruning.measure(shard) for shard in other_pruning.models()] == [0] * 4
+
+
+def test_the_number_of_copies_changes_no_more_than_rounding(tiny: Path, tmp_path: Path) -> None:
+    one_by_one = value(tmp_path, TINY | {"run.copies": 1})
+    difference = utilities(one_by_one)["value"] - utilities(tiny)["value"]
+    assert difference.abs().max() < 0.02

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from shapley_core.training.draws import draw_batch
+from shapley_core.training.draws import draw_ahead, draw_batch
 
 seeds = st.integers(0, 2**63 - 1)
 
@@ -75,3 +75,18 @@ def test_draws_follow_their_distributions():
     # The two halves share timesteps, not noise.
     halves = torch.stack([torch.cat([b.noise[:25] for b in batches]), torch.cat([b.noise[25:] for b in batches])])
     assert float(torch.corrcoef(halves.flatten(1))[0, 1]) == pytest.approx(0, abs=5 / 100)
+
+
+def test_draws_made_ahead_are_those_of_each_run_interleaved():
+    rows = [torch.arange(0, 20, 2), torch.arange(1, 20, 2), torch.arange(20)]
+    subsets = list(zip(rows, (5, 6, 7), strict=True))
+    ahead = draw_ahead(subsets, range(3, 6), 4, 1000, (1, 2, 2), torch.device("cpu"))
+    assert ahead.noise.shape == (3, 4 * 3, 1, 2, 2)
+    for i, step in enumerate(range(3, 6)):
+        for k, (own, seed) in enumerate(subsets):
+            alone = draw(seed, step, len(own))
+            together = ahead.step(i)
+            assert torch.equal(together.indices[k::3], own[alone.indices])
+            assert torch.equal(together.timesteps[k::3], alone.timesteps)
+            assert torch.equal(together.noise[k::3], alone.noise)
+            assert torch.equal(together.flips[k::3], alone.flips)

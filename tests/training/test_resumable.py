@@ -7,7 +7,7 @@ import torch
 from shapley_core.config import NoiseScheduleConfig, TrainingConfig
 from shapley_core.models.ddpm import to_model_range
 from shapley_core.storage import open_store
-from shapley_core.training.loop import DiffusionTrainer
+from shapley_core.training.loop import DiffusionTrainer, TrainingRun
 from shapley_core.training.resumable import train_resumably
 
 STEPS = 10
@@ -32,7 +32,8 @@ def make_trainer(images, killed_in=None):
     """A trainer that is killed in the middle of step ``killed_in``; it counts the steps it begins itself."""
     unet = networks.tiny_unet(block_out_channels=(8, 16))
     config = TrainingConfig(steps=STEPS, batch_size=8, learning_rate=1e-2, ema_decay=0.9)
-    trainer = DiffusionTrainer(unet, images, config, NoiseScheduleConfig(), seed=3)
+    run = TrainingRun.on_all(images, unet, seed=3)
+    trainer = DiffusionTrainer([run], images, config, NoiseScheduleConfig())
     trainer.begun = []
 
     def begin(*_):
@@ -40,14 +41,13 @@ def make_trainer(images, killed_in=None):
         if trainer.step == killed_in:
             raise Killed
 
-    unet.register_forward_pre_hook(begin)
+    trainer.network.register_forward_pre_hook(begin)
     return trainer
 
 
 def outcome(trainer):
-    weights = [parameter.detach().clone() for parameter in trainer.unet.parameters()]
-    trainer.use_average()
-    return [*weights, *(parameter.detach().clone() for parameter in trainer.unet.parameters()), *trainer.losses]
+    weights = [parameter.detach().clone() for parameter in trainer.network.parameters()]
+    return [*weights, *trainer.average(0).values(), *trainer.losses]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,7 @@
-"""A valuation stage by stage in this process: what the pipeline does, without starting tasks."""
+"""A valuation stage by stage in this process: what the pipeline does, without Kubeflow and without starting tasks.
+
+For tests, benchmarks and notebooks.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,19 +17,6 @@ from shapley_core.stages.prune import prune
 from shapley_core.stages.reference import reference
 from shapley_core.stages.score import score
 from shapley_core.stages.train import train
-
-#: The digits preset at its smallest: seconds for everything.
-TINY = {
-    "training.steps": 30,
-    "pruning.finetuning.steps": 15,
-    "finetuning.steps": 4,
-    "generation.n_images": 48,
-    "generation.n_steps": 3,
-    "property.classifier_steps": 60,
-    "game.n_coalitions": 24,
-    "game.n_bootstrap": 100,
-    "run.shard_size": 13,
-}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,108 @@
+"""How well does sparsified fine-tuning stand in for retraining, and what does it cost?
+
+Measures the same coalitions of the digits data by retraining (twice, with other training seeds: the noise of the truth
+itself) and by sparsified fine-tuning with one knob changed at a time: pruning ratio, steps, learning rate, images,
+sampling steps. Utilities are kept in a store as they come: killed and started again, it goes on.
+
+    python -m benchmarks.fidelity measure --out runs/fidelity     # hours on two cores
+    python -m benchmarks.fidelity report --out runs/fidelity      # writes benchmarks/results/fidelity.csv
+"""
+
+import argparse
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from shapley_core.games.plan import Plan
+from shapley_core.games.utilities import merge_utilities, read_utilities
+from shapley_core.seeds import derive_seed
+from shapley_core.stages.chain import Chain
+from shapley_core.stages.game_files import utility_file
+
+#: The coalitions: balanced over sizes, each beside its complement.
+COALITIONS: dict[str, Any] = {"game.design": "leverage", "game.n_coalitions": 40, "run.shard_size": 8}
+RETRAINING: dict[str, Any] = {"game.coalition_model": "retraining"}
+
+#: Name of a variant to what it changes; the preset itself is "sparsified".
+VARIANTS: dict[str, dict[str, Any]] = {
+    "sparsified": {},
+    **{f"ratio {r}": {"pruning.ratio": r} for r in (0.0, 0.3, 0.5, 0.7)},
+    **{f"steps {n}": {"finetuning.steps": n} for n in (20, 40, 80, 160, 320)},
+    **{f"learning rate {lr}": {"finetuning.learning_rate": lr} for lr in (3e-4, 1e-3, 2e-3, 4e-3)},
+    **{f"images {n}": {"generation.n_images": n} for n in (128, 256, 512, 1024)},
+    **{f"sampling steps {n}": {"generation.n_steps": n} for n in (5, 10, 20, 50, 100)},
+}
+
+
+def measure(out: Path, names: list[str]) -> None:
+    """Measure some of :data:`VARIANTS`, or "retraining" with a repetition's number behind it."""
+    for name in names:
+        if name.startswith("retraining "):
+            measure_game(out, name, COALITIONS | RETRAINING, repetition=int(name.split()[1]))
+        else:
+            measure_game(out, name, COALITIONS | VARIANTS[name], repetition=0)
+
+
+def measure_game(out: Path, name: str, overrides: Mapping[str, Any], repetition: int) -> None:
+    """Measure every coalition of the plan, with other training seeds in every repetition; writes a utility table."""
+    chain = Chain(out / "work" / name, str(out / "store"))
+    chain.prepare("digits", overrides)
+    shards = chain.models()
+    repeat(chain.path("plan"), repetition)
+    for shard in shards:
+        chain.measure(shard)
+    table = merge_utilities(read_utilities(utility_file(chain.path(f"utilities-{shard}"))) for shard in shards)
+    plan = Plan.load(chain.path("plan")).table
+    table = plan[["key", "size", "kind"]].drop_duplicates("key").merge(table, on="key")
+    (out / "utilities").mkdir(parents=True, exist_ok=True)
+    table.to_parquet(out / "utilities" / f"{name}.parquet", index=False)
+
+
+def repeat(path: Path, repetition: int) -> None:
+    """Give every coalition of a plan another training seed, unless ``repetition`` is 0."""
+    plan = Plan.load(path)
+    if repetition:
+        plan.table["seed"] = [derive_seed(int(seed), "repetition", repetition) for seed in plan.table["seed"]]
+        plan.save(path)
+
+
+def _compared(out: Path) -> Iterator[dict[str, Any]]:
+    truth = pd.read_parquet(out / "utilities" / "retraining 0.parquet").set_index("key")
+    for path in sorted((out / "utilities").glob("*.parquet")):
+        table = pd.read_parquet(path).set_index("key")
+        both = truth[truth["kind"] == "sampled"].join(table[["value"]], rsuffix="_other", how="inner").dropna()
+        within = both.groupby("size")
+        yield {
+            "variant": path.stem,
+            "coalitions": len(both),
+            "pearson": both["value"].corr(both["value_other"]),
+            "spearman": both["value"].corr(both["value_other"], method="spearman"),
+            "mean": both["value_other"].mean(),
+            "spread_within_size": float(np.sqrt(within["value_other"].var().mean())),
+            "training_seconds": table["training_seconds"].median(),
+            "sampling_seconds": table["sampling_seconds"].median(),
+        }
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("measure", "report"))
+    parser.add_argument("names", nargs="*", help="variants to measure; all without names")
+    parser.add_argument("--out", type=Path, default=Path("runs/fidelity"))
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if arguments.command == "measure":
+        measure(arguments.out, arguments.names or ["retraining 0", "retraining 1", *VARIANTS])
+    else:
+        table = pd.DataFrame(_compared(arguments.out))
+        print(table.round(3).to_string(index=False))
+        table.to_csv(Path(__file__).parent / "results" / "fidelity.csv", index=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""The network of a game's coalitions: the pruned one, or the full architecture where coalitions are retrained."""
+
+from pathlib import Path
+
+from diffusers.models.unets.unet_2d import UNet2DModel
+
+from shapley_core.config import ValuationConfig
+from shapley_core.models.checkpoint import load_unet
+from shapley_core.models.ddpm import build_unet, untrained
+
+
+def coalition_network(settings: ValuationConfig, pruned: Path) -> UNet2DModel:
+    """A network of the coalitions' architecture; the trained and pruned one where coalitions are fine-tuned."""
+    if settings.game.retrains:
+        return build_unet(settings.model, settings.data, seed=0)
+    return load_unet(pruned)
+
+
+def starting_network(settings: ValuationConfig, network: UNet2DModel, seed: int) -> UNet2DModel:
+    """The network that the training of a coalition with this seed starts from."""
+    return untrained(network, seed) if settings.game.retrains else network

@@ -160,6 +160,11 @@ class S3Store:
         import boto3  # here, because a run on a local folder should not pay for it
         from botocore.config import Config
 
+        if re.search("[:@]", bucket):  # not repeated in the sentence: it may be a secret
+            raise UserError(
+                "an address s3://bucket/prefix takes no keys: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and "
+                "begin the address with the bucket's name"
+            )
         self.uri = f"s3://{bucket}/{prefix}".rstrip("/")
         if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
             raise UserError(

@@ -378,6 +378,12 @@ class TestOpening:
         with pytest.raises(UserError, match="names no valid bucket"):
             open_store(uri)
 
+    @pytest.mark.parametrize("uri", ["s3://AKIA:a-secret@bucket/x", "s3://AKIA:a-secret/more@bucket/x"])
+    def test_keys_in_the_address(self, uri: str) -> None:
+        with pytest.raises(UserError, match=r"takes no keys: set AWS_ACCESS_KEY_ID") as refusal:
+            open_store(uri)
+        assert "secret" not in str(refusal.value)
+
     def test_no_credentials(self, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")

@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -18,6 +18,7 @@ from rich.text import Text
 from pipelines.local import PipelineFailedError, exclusive, make_folder, publish, run_pipeline
 from shapley_core.config import resolve
 from shapley_core.errors import UserError, unwritable
+from shapley_core.storage import open_store
 
 app = typer.Typer(
     add_completion=False,
@@ -72,9 +73,23 @@ def run(
     """
     # Bound now: a local run redirects sys.stdout to its log.
     console = Console(file=sys.stdout, highlight=False)
-    overrides = _overrides(settings or [], data, seed, skip_bad_images)
-    resolve(preset, overrides)
     out = out.absolute()
+    overrides = _overrides(settings or [], data, seed, skip_bad_images)
+    config = resolve(preset, overrides)
+    arguments: dict[str, Any] = {
+        "preset": str(Path(preset).absolute()) if Path(preset).is_file() else preset,
+        "overrides": overrides,
+        "store": store or str(out / "store"),
+        "tracking_uri": f"sqlite:///{out.parent / 'mlflow.db'}",
+    }
+    # Goes before the argument above, and unlike an argument, which Kubeflow prints, may hold a password.
+    environment = {"MLFLOW_TRACKING_URI": tracking_uri} if tracking_uri else {}
+    named = {"--preset": arguments["preset"], "--out": str(out), "--store": store, "--tracking-uri": tracking_uri}
+    _check_can_be_told(named | overrides)
+    # Addresses that cannot be, perhaps because of keys in them, are told before they stand in a log.
+    open_store(arguments["store"])
+    if config.data.path.startswith("s3://"):
+        open_store(config.data.path)
     started = time.monotonic()
     with exclusive(out), tempfile.TemporaryDirectory() as folder:
         # Kubeflow takes half a second to import; what is wrong so far is told before.
@@ -83,12 +98,6 @@ def run(
         work = out / ".work"
         shutil.rmtree(work, ignore_errors=True)
         package = compile_valuation(Path(folder) / "valuation.yaml")
-        arguments = {
-            "preset": str(Path(preset).absolute()) if Path(preset).is_file() else preset,
-            "overrides": overrides,
-            "store": store or str(out / "store"),
-            "tracking_uri": tracking_uri or f"sqlite:///{out.parent / 'mlflow.db'}",
-        }
         with console.status("starting") as status:
 
             def show(line: str) -> None:
@@ -97,7 +106,7 @@ def run(
                 else:
                     console.print(Text(line))
 
-            results = run_pipeline(package, arguments, work, out / "run.log", show)
+            results = run_pipeline(package, arguments, environment, work, out / "run.log", show)
         publish(results, out)
         shutil.rmtree(work, ignore_errors=True)
     _summary(console, out, time.monotonic() - started)
@@ -156,12 +165,27 @@ def _overrides(settings: list[str], data: str, seed: int | None, skip_bad_images
             raise UserError(f"--set {setting}: write KEY=VALUE, e.g. --set finetuning.steps=50")
         try:
             overrides[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, a number without end
             raise UserError(
                 f"--set {setting}: the value is not YAML; write a number, a word, a list like [16,32], or put "
                 "other text into quotes"
             ) from error
     return overrides
+
+
+def _check_can_be_told(settings: Mapping[str, Any]) -> None:
+    """Raise :class:`UserError` for a setting that cannot be handed to the tasks, which are told in JSON and UTF-8."""
+    for name, value in settings.items():
+        try:
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"{name} is {value!r}, which is not valid UTF-8: rename the file or folder, or choose another"
+            ) from error
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"{name} is {value!r}: give a finite number, a word, or a list of these; put other text into quotes"
+            ) from error
 
 
 def _summary(console: Console, out: Path, seconds: float) -> None:

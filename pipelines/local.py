@@ -28,13 +28,19 @@ class PipelineFailedError(Exception):
 
 
 def run_pipeline(
-    package: Path, arguments: Mapping[str, Any], work: Path, log: Path, show: Callable[[str], None]
+    package: Path,
+    arguments: Mapping[str, Any],
+    environment: Mapping[str, str],
+    work: Path,
+    log: Path,
+    show: Callable[[str], None],
 ) -> Path:
     """Run the pipeline compiled to ``package`` and return the folder of its output artifact.
 
     Args:
         package: the compiled pipeline (YAML).
-        arguments: the pipeline's inputs.
+        arguments: the pipeline's inputs; Kubeflow writes them to the log.
+        environment: variables of the tasks besides this process's own: the place for what must not be in the log.
         work: folder for the tasks' artifacts.
         log: file for everything that is printed.
         show: called with every line meant for people.
@@ -50,7 +56,7 @@ def run_pipeline(
         # Kubeflow leaves each task's code and a workspace among the temporary files. Not under `work`: on a full disk
         # a task must still be able to start and say so.
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary,
-        _environment({"TMPDIR": temporary}),
+        _environment({**environment, "TMPDIR": temporary}),
         log.open("ab", buffering=0) as file,
     ):
         local.init(

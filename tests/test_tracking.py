@@ -208,6 +208,14 @@ def test_a_server_named_by_the_environment(mlflow_server, artifacts, tmp_path, m
     assert tracked.ui_hint == f"{mlflow_server}/#/experiments/{run.info.experiment_id}/runs/{tracked.run_id}"
 
 
+def test_a_password_is_shown_nowhere(mlflow_server, artifacts, capfd, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    tracked = log(mlflow_server.replace("//", "//someone:a-secret@"), artifacts, patience=120)
+    assert tracked.warning is None
+    assert tracked.ui_hint.startswith(mlflow_server)
+    assert "a-secret" not in "".join(capfd.readouterr())
+
+
 def test_the_run_of_the_platform(mlflow_server, artifacts, tmp_path, monkeypatch):
     client = MlflowClient(mlflow_server)
     experiment = client.create_experiment("of the platform")

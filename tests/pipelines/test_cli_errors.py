@@ -7,14 +7,18 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 import servers
 from PIL import Image
 
+from pipelines import cli
 from pipelines.cli import main
+from shapley_core.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 #: What a run may change in its output folder before it has results: its lock, its log, its tasks' files.
@@ -126,6 +130,9 @@ def truncate(image: Path) -> None:
         (["--set", "seed=!!python/object/apply:os.getpid []"], "the value is not YAML"),
         (["--set", "finetuning.steps=many"], "finetuning.steps: Input should be a valid integer"),
         (["--set", "finetuning.steps=0", "--set", "game.confidence=95"], "finetuning.steps: Input should be greater"),
+        (["--set", "run.experiment=2026-13-45"], "the value is not YAML"),
+        (["--set", "training.learning_rate=.inf"], "training.learning_rate is inf: give a finite number"),
+        (["--set", "description=!!binary aGk="], "description is b'hi': give a finite number, a word"),
         (["--seed", "-1"], "seed: Input should be greater than or equal to 0 (got -1)"),
         (["--set", "data.source=manifest"], "source 'manifest' needs data.path"),
         (["--set", "data.resolution=9"], "data.resolution 9 must be a multiple of 2"),
@@ -134,6 +141,72 @@ def truncate(image: Path) -> None:
 def test_wrong_setting(shell: Shell, out: Path, arguments: list[str], told: str) -> None:
     assert told in shell.refusal(out, *arguments)
     assert not tasks(out)
+
+
+#: A name as Python gives it that was written in Latin-1, say; neither JSON nor Kubeflow takes it.
+LATIN = os.fsdecode(b"caf\xe9")
+
+
+@pytest.mark.parametrize("option", ["--data", "--out", "--store", "--preset", "--tracking-uri"])
+def test_place_that_is_not_utf8(shell: Shell, out: Path, tmp_path: Path, option: str) -> None:
+    place = tmp_path / LATIN
+    place.mkdir()
+    if option == "--preset":
+        place = place / "mine.yaml"
+        preset = resources.files("shapley_core.presets") / "digits.yaml"
+        place.write_bytes(preset.read_bytes())
+    sentence = shell.refusal(out, option, place)
+    assert "caf\\udce9" in sentence and "is not valid UTF-8" in sentence
+    assert not tasks(out)
+
+
+def test_relative_place_in_a_folder_that_is_not_utf8(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / LATIN).mkdir()
+    monkeypatch.chdir(tmp_path / LATIN)
+    assert "--out is" in shell.refusal(Path("out"))
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("setting", [f"data.path={LATIN}", 'data.path="\\udce9"', f"run.experiment={LATIN}"])
+def test_setting_that_is_not_utf8(out: Path, setting: str) -> None:
+    ended = from_outside(out, "--set", "data.source=image_folder", "--set", setting)
+    assert ended.code == 2
+    assert "udce9" in ended.sentence
+    assert not tasks(out)
+
+
+@pytest.mark.parametrize("option", ["--store", "--data"])
+def test_s3_address_with_keys(shell: Shell, out: Path, option: str) -> None:
+    for address in ("s3://AKIA:a-secret@bucket/prefix", "s3://AKIA:a-secret/with-a-slash@bucket"):
+        sentence = shell.refusal(out, option, address)
+        assert "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in sentence and "secret" not in sentence
+        assert not (out / "run.log").exists()
+
+
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_password_of_mlflow_is_no_argument_of_tasks(
+    shell: Shell, out: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Kubeflow prints the arguments of its tasks, and what it prints stands in run.log."""
+    address = "http://someone:a-secret@127.0.0.1:1"
+    given: list[object] = []
+
+    def stop(*arguments: object) -> NoReturn:
+        given.extend(arguments)
+        raise UserError("enough seen")
+
+    monkeypatch.setattr(cli, "run_pipeline", stop)
+    if how == "option":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://another")
+        assert shell.refusal(out, "--tracking-uri", address) == "enough seen"
+    else:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        assert shell.refusal(out) == "enough seen"
+    _, arguments, environment, *_ = given
+    assert environment == {"MLFLOW_TRACKING_URI": address}
+    assert "a-secret" not in str(arguments)
 
 
 def test_all_wrong_values_are_told_at_once(shell: Shell, out: Path) -> None:

@@ -1,5 +1,6 @@
 """The local runner on the smallest pipeline there is: what its tasks are given, and what is left of them."""
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -12,11 +13,13 @@ from pipelines.local import run_pipeline
 
 @dsl.component(base_image="python", install_kfp_package=False)
 def look_around(seen: dsl.Output[dsl.Artifact]) -> None:
-    """Leaves a temporary file, and says where."""
+    """Leaves a temporary file, and says where; and what a variable is."""
+    import json
+    import os
     import tempfile
+    from pathlib import Path
 
-    with open(tempfile.mkstemp()[1], "w") as left, open(seen.path, "w") as file:  # noqa: PTH123
-        file.write(left.name)
+    Path(seen.path).write_text(json.dumps([tempfile.mkstemp()[1], os.environ["MLFLOW_TRACKING_URI"]]))
 
 
 @dsl.pipeline
@@ -43,11 +46,14 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_no_temporary_file_is_left(package: Path, temporary: Path, tmp_path: Path) -> None:
+def test_tasks_get_their_variables_and_leave_nothing_behind(package: Path, temporary: Path, tmp_path: Path) -> None:
     before = dict(os.environ)
-    seen = run_pipeline(package, {}, tmp_path / "work", tmp_path / "run.log", print)
-    left = Path(seen.read_text())
-    assert left.is_relative_to(temporary), "where the user wants temporary files"
-    assert not left.exists()
+    environment = {"MLFLOW_TRACKING_URI": "http://someone:a-secret@host"}
+    seen = run_pipeline(package, {}, environment, tmp_path / "work", tmp_path / "run.log", print)
+    left, variable = json.loads(seen.read_text())
+    assert Path(left).is_relative_to(temporary), "where the user wants temporary files"
+    assert not Path(left).exists()
     assert not list(temporary.iterdir())
+    assert variable == environment["MLFLOW_TRACKING_URI"]
+    assert "a-secret" not in (tmp_path / "run.log").read_text()
     assert dict(os.environ) == before

@@ -1,9 +1,11 @@
 """Image files of every kind, and folders of them with one sub-folder per contributor."""
 
+import errno
 import io
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -303,6 +305,18 @@ def test_a_name_that_is_not_utf8_is_told(tmp_path: Path) -> None:
     fill(tmp_path, ann=[1])
     shutil.copytree(tmp_path / "ann", tmp_path / os.fsdecode(b"caf\xe9"))
     with pytest.raises(UserError, match=r"'caf\\udce9' .*not valid UTF-8"):
+        load(tmp_path)
+
+
+def test_a_folder_that_cannot_be_listed_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path, ann=[1], bob=[2])
+    name = os.fsdecode(b"caf\xe9")
+
+    def denied(*_: object, onerror: Callable[[OSError], None]) -> None:
+        onerror(PermissionError(errno.EACCES, "Permission denied", name))
+
+    monkeypatch.setattr(os, "walk", denied)
+    with pytest.raises(UserError, match=r"cannot list 'caf\\udce9': Permission denied"):
         load(tmp_path)
 
 

@@ -171,7 +171,6 @@ def test_an_empty_cell_is_told_with_its_row(images: Path, row: tuple[str, ...], 
     [
         ("m.csv", b""),
         ("m.csv", b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe\xff"),
-        ("m.csv", "path,contributor\n1.png,caf\u00e9\n2.png,x".encode("latin-1")),
         ("m.csv", b"path,contributor\n1.png,ann,more\n2.png,bob,more\n"),
         ("m.csv", b"path,contributor\n1.png,ann\n2.png\n"),
         ("m.parquet", b""),
@@ -180,7 +179,7 @@ def test_an_empty_cell_is_told_with_its_row(images: Path, row: tuple[str, ...], 
 )
 def test_what_is_no_table_is_told(images: Path, name: str, content: bytes) -> None:
     (images / name).write_bytes(content)
-    with pytest.raises(UserError, match=rf"m{name[1:]} (cannot be read|must have exactly one column)"):
+    with pytest.raises(UserError, match=rf"m{name[1:]} (cannot be read|must have exactly one column|holds .* not valid UTF-8)"):
         load(images / name)
 
 
@@ -231,3 +230,21 @@ def test_missing_and_bad_images_are_told_or_skipped(images: Path) -> None:
     dataset = load(path, skip_bad_images=True)
     assert dataset.n_skipped == 4
     assert dataset.n_images == {"ann": 1, "bob": 1}
+
+
+@pytest.mark.parametrize("column", ["path", "contributor", "label", "caption"])
+def test_a_cell_that_is_not_utf8_is_shown(images: Path, column: str) -> None:
+    cells = {"path": b"1.png", "contributor": b"bob", "label": b"1", "caption": b"one"}
+    good, bad = cells | {"path": b"0.png", "contributor": b"ann"}, cells | {column: b"caf\xe9"}
+    lines = [",".join(cells).encode(), b",".join(good.values()), b",".join(bad.values())]
+    (images / "m.csv").write_bytes(b"\n".join(lines))
+    pd.DataFrame([good, bad]).to_parquet(images / "m.parquet")
+    for name in ("m.csv", "m.parquet"):
+        with pytest.raises(UserError, match=rf"{name} holds 'caf\\udce9', which is not valid UTF-8: save"):
+            load(images / name)
+
+
+def test_text_that_parquet_holds_as_bytes(images: Path) -> None:
+    names = ["Zoë".encode(), "山田".encode()]
+    pd.DataFrame({"path": [b"0.png", b"1.png"], "contributor": names}).to_parquet(images / "m.parquet")
+    assert load(images / "m.parquet").contributors == ("Zoë", "山田")

@@ -118,7 +118,9 @@ def _local_keys(folder: Path) -> list[str]:
                 keys += [(Path(parent) / name).relative_to(folder).as_posix() for name in names]
         return keys
     except OSError as error:
-        raise UserError(f"cannot list {error.filename}: {error.strerror}; check its permissions.") from error
+        raise UserError(
+            f"cannot list {shown(str(error.filename))}: {error.strerror}; check its permissions."
+        ) from error
 
 
 def _read_local(folder: Path, key: str) -> bytes:

@@ -88,7 +88,12 @@ def _columns(file: Path | io.BytesIO, name: str) -> dict[str, list[str]]:
     try:
         table = _read_csv(file, name) if name.lower().endswith(".csv") else _read_parquet(file, name)
         columns = {c: [_text(cell) for cell in table[c].to_pylist()] for c in _wanted(table.column_names)}
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        cell = error.object.decode(errors="surrogateescape")
+        raise UserError(
+            f"the manifest {name} holds {shown(cell)}, which is not valid UTF-8: save the table as UTF-8."
+        ) from error
+    except (OSError, pa.ArrowException) as error:
         raise UserError(
             f"the manifest {name} cannot be read ({error}): it must be a .csv (UTF-8, comma-separated, with "
             "a header) or .parquet file."
@@ -107,11 +112,12 @@ def _columns(file: Path | io.BytesIO, name: str) -> dict[str, list[str]]:
 
 
 def _read_csv(file: Path | io.BytesIO, name: str) -> pa.Table:
+    cells = dict.fromkeys((*REQUIRED, *OPTIONAL), pa.binary())  # not text, so that the error is ours and shows the cell
     table = pa.csv.read_csv(
         file,
         read_options=pa.csv.ReadOptions(use_threads=False),  # then errors name the row
         parse_options=pa.csv.ParseOptions(newlines_in_values=True),
-        convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys((*REQUIRED, *OPTIONAL), pa.string())),
+        convert_options=pa.csv.ConvertOptions(column_types=cells),
     )
     _check_columns(table.column_names, name)
     return table
@@ -141,6 +147,8 @@ def _text(cell: object) -> str:
     """A cell as text: missing is empty, and a whole number has no decimal point."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return ""
+    if isinstance(cell, bytes):
+        return cell.decode()
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
     return str(cell)

@@ -179,7 +179,9 @@ def test_an_empty_cell_is_told_with_its_row(images: Path, row: tuple[str, ...], 
 )
 def test_what_is_no_table_is_told(images: Path, name: str, content: bytes) -> None:
     (images / name).write_bytes(content)
-    with pytest.raises(UserError, match=rf"m{name[1:]} (cannot be read|must have exactly one column|holds .* not valid UTF-8)"):
+    with pytest.raises(
+        UserError, match=rf"m{name[1:]} (cannot be read|must have exactly one column|holds .* not valid UTF-8)"
+    ):
         load(images / name)
 
 

@@ -13,6 +13,9 @@ from collections.abc import Iterable
 _UNWRITABLE = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is larger than the file system or a limit of this user (ulimit -f) allows",
+    errno.EIO: "the disk or the network drive fails",
+    errno.ESTALE: "the network drive is gone",
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission is denied",
     errno.EPERM: "permission is denied",
@@ -24,15 +27,15 @@ class UserError(Exception):
 
 
 def unwritable(error: Exception) -> UserError | None:
-    """The sentence for a full disk or a place that may not be written to; None for any other error."""
+    """The sentence for a full disk or a place that cannot be written to; None for any other error."""
     reason = _UNWRITABLE.get(_error_number(error))
     if reason is None:
         return None
     place = getattr(error, "filename", None)
     where = f" at {place}" if place else ""
     return UserError(
-        f"cannot write{where}: {reason}. Free some space or choose another place with --out and run the same "
-        "command again: what was already measured is kept."
+        f"cannot write{where}: {reason}. Mend that or choose another place with --out, and run the same command "
+        "again: what was already measured is kept."
     )
 
 

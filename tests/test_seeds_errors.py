@@ -58,6 +58,9 @@ def test_streams_are_distinct_and_spread_over_all_63_bits():
     [
         (errno.ENOSPC, "the disk is full"),
         (errno.EDQUOT, "the disk quota is used up"),
+        (errno.EFBIG, "the file is larger than"),
+        (errno.EIO, "the disk or the network drive fails"),
+        (errno.ESTALE, "the network drive is gone"),
         (errno.EROFS, "the file system is read-only"),
         (errno.EACCES, "permission is denied"),
         (errno.EPERM, "permission is denied"),

@@ -462,6 +462,24 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
     assert store.read("new") is None
 
 
+def test_a_file_larger_than_allowed(tmp_path: Path) -> None:
+    code = """
+import resource, sys
+from shapley_core.errors import UserError
+from shapley_core.storage import open_store
+store = open_store(sys.argv[1])
+store.write("k", b"old")
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+try:
+    store.write("k", bytes(4 << 20))
+except UserError as error:
+    print(error)
+"""
+    told = subprocess.check_output([sys.executable, "-c", code, str(tmp_path)], cwd=REPOSITORY, text=True)
+    assert told.startswith(f"cannot write at {tmp_path / 'k'}: the file is larger than")
+    assert content(tmp_path) == {"k": b"old"}
+
+
 class TestLocalRefuses:
     def writes_fail(self, store: Store, tmp_path: Path, sentence: str) -> None:
         (tmp_path / "source").write_bytes(b"x")

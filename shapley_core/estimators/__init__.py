@@ -22,6 +22,7 @@ from shapley_core.estimators.polyshap import polyshap
 from shapley_core.estimators.regression_msr import regression_msr
 from shapley_core.estimators.result import Attribution
 from shapley_core.estimators.stratified import stratified
+from shapley_core.estimators.tree_msr import tree_msr
 
 __all__ = ["ESTIMATORS", "Attribution", "Estimator", "check_design", "estimators_for", "get_estimator"]
 
@@ -41,6 +42,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "polyshap": polyshap,
     "regression_msr": regression_msr,
     "stratified": stratified,
+    "tree_msr": tree_msr,
 }
 
 

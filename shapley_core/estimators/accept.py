@@ -23,6 +23,7 @@ FITTING_DESIGNS: dict[str, tuple[str, ...]] = {
     "polyshap": _BY_SIZE,
     "regression_msr": _BY_SIZE,
     "stratified": ("stratified", *(name for name in _BY_SIZE if name != "stratified")),
+    "tree_msr": _BY_SIZE,
 }
 
 

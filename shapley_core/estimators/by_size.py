@@ -39,26 +39,19 @@ def semivalue(game: MeasuredGame, alpha: Floats) -> tuple[Floats, Floats, float]
         alpha: (n,) probability of each size of the coalition that a contributor joins, 0 .. n - 1.
 
     Returns:
-        (n,) values; (n, n) covariance; share of the weight on sizes of which fewer than two coalitions (or not all)
-        were measured: their covariance counts as zero, and a mean that is missing is interpolated between its
-        neighbours.
+        (n,) values; (n, n) covariance; :func:`share_unknown`: of the sizes it speaks of, the covariance counts as zero,
+        and a mean that is missing is interpolated between its neighbours.
 
     Raises:
-        UserError: more than half of the weight is on such sizes.
+        UserError: see :func:`share_unknown`.
     """
     n = game.membership.shape[1]
     size = game.membership.sum(axis=1)
     count = np.bincount(size, minlength=n + 1)[1:n]
     t = np.arange(1, n)
     weight_in, weight_out = alpha[:-1], alpha[1:]
-    possible = np.array([float(comb(n, int(s))) for s in t])
-    known = count >= np.minimum(2, possible)
-    unknown_share = float(((weight_in + weight_out) * ~known).sum() / (weight_in + weight_out).sum())
-    if unknown_share > 0.5:
-        raise UserError(
-            f"{unknown_share:.0%} of the values' weight is on sizes of which fewer than two coalitions were measured: "
-            "measure more coalitions, with the design 'stratified' or 'leverage'"
-        )
+    possible = subsets_by_size(n)[1:n]
+    unknown = share_unknown(game, alpha)
 
     total = np.bincount(size, game.values, minlength=n + 1)[1:n]
     seen = count > 0
@@ -78,10 +71,45 @@ def semivalue(game: MeasuredGame, alpha: Floats) -> tuple[Floats, Floats, float]
     values: Floats = of_mean @ mean + terms.sum(axis=0)
 
     terms += (of_mean[size] / count[size - 1] * centred)[:, None]
-    influence = terms - _means(terms, size)[size]
-    influence *= np.sqrt(count / np.maximum(count - 1, 1))[size - 1][:, None]
+    return values, covariance_by_size(terms, game), unknown
+
+
+def subsets_by_size(n: int) -> Floats:
+    """(n + 1,) C(n, s), the number of coalitions of each size."""
+    return np.array([float(comb(n, s)) for s in range(n + 1)])
+
+
+def share_unknown(game: MeasuredGame, alpha: Floats) -> float:
+    """Share of a semivalue's weight on sizes of which fewer than two coalitions (or not all) were measured.
+
+    Raises:
+        UserError: it is more than half.
+    """
+    n = game.membership.shape[1]
+    count = np.bincount(game.membership.sum(axis=1), minlength=n + 1)[1:n]
+    known = count >= np.minimum(2, subsets_by_size(n)[1:n])
+    weight = alpha[:-1] + alpha[1:]
+    share = float((weight * ~known).sum() / weight.sum())
+    if share > 0.5:
+        raise UserError(
+            f"{share:.0%} of the values' weight is on sizes of which fewer than two coalitions were measured: "
+            "measure more coalitions, with the design 'stratified' or 'leverage'"
+        )
+    return share
+
+
+def covariance_by_size(terms: Floats, game: MeasuredGame) -> Floats:
+    """(n, n) covariance of the sum of (m, n) ``terms`` that vary around their size's mean, complements together."""
+    n = game.membership.shape[1]
+    size = game.membership.sum(axis=1)
+    count = np.bincount(size, minlength=n + 1)
+    sums = np.zeros((n + 1, n))
+    np.add.at(sums, size, terms)
+    influence = terms - (sums / np.maximum(count, 1)[:, None])[size]
+    influence *= np.sqrt(count / np.maximum(count - 1, 1))[size][:, None]
     by_unit = sums_by_unit(influence, units(game.pair))
-    return values, by_unit.T @ by_unit, unknown_share
+    covariance: Floats = by_unit.T @ by_unit
+    return covariance
 
 
 def unknown_sizes(share: float) -> list[str]:
@@ -92,12 +120,3 @@ def unknown_sizes(share: float) -> list[str]:
         f"Of some sizes fewer than two coalitions were measured; they carry {share:.0%} of the values' weight and "
         "count as if everybody contributed alike. Measure more coalitions."
     ]
-
-
-def _means(terms: Floats, size: npt.NDArray[np.int64]) -> Floats:
-    """(n + 1, n) mean of the terms of each size, zero where there is none."""
-    n = terms.shape[1]
-    sums = np.zeros((n + 1, n))
-    np.add.at(sums, size, terms)
-    means: Floats = sums / np.maximum(np.bincount(size, minlength=n + 1), 1)[:, None]
-    return means

@@ -21,7 +21,7 @@ seeds = st.integers(0, 2**32 - 1)
 def test_a_fold_holds_whole_units_and_its_share_of_each_size(seed, design, n_folds):
     game = measure(random_game(N, seed), N, design, 60, seed % 1000)
     unit = units(game.pair)
-    fold = folds(game, "any", n_folds)
+    fold = folds(game, "any", n_folds, 0)
     assert fold.shape == (unit.max() + 1,) and set(fold) == set(range(n_folds))
     inside = np.minimum(game.membership.sum(axis=1), (~game.membership).sum(axis=1))
     for size in np.unique(inside):
@@ -32,7 +32,7 @@ def test_a_fold_holds_whole_units_and_its_share_of_each_size(seed, design, n_fol
 @pytest.mark.parametrize("design", ["iid", "leverage"])
 def test_surrogates_are_the_regressions_without_the_fold(design):
     game = measure(random_game(N, 5), N, design, 80, 5)
-    fold = folds(game, "any", 10)
+    fold = folds(game, "any", 10, 0)
     rows = Contrasts.of(game, kernel_weight_by_size(game.membership))
     expected = []
     for number in range(10):
@@ -55,4 +55,4 @@ def test_too_few_for_the_folds():
     with pytest.raises(
         UserError, match=r"the estimator 'regression_msr' leaves .* measure more, or use 'leverage_shap'"
     ):
-        folds(game, "regression_msr", 10)
+        folds(game, "regression_msr", 10, 0)

@@ -58,11 +58,15 @@ class Store(Protocol):
         """
 
 
-def open_store(uri: str) -> Store:
+def open_store(uri: str, patience: float = 30.0) -> Store:
     """The store at a folder (a path or ``file://``, made at the first write) or at ``s3://bucket/prefix``.
 
     S3 is set up by the usual variables: ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY`` and so on, and
     ``AWS_ENDPOINT_URL`` for a server that is not Amazon's.
+
+    Args:
+        uri: the place.
+        patience: seconds a server may be silent before it is asked once more, and then given up.
 
     Raises:
         UserError: another scheme, no valid bucket name, or unusable AWS settings.
@@ -74,7 +78,7 @@ def open_store(uri: str) -> Store:
         return LocalStore(Path(unquote(urlsplit(uri).path)))
     if scheme == "s3":
         bucket, _, prefix = rest.partition("/")
-        return S3Store(bucket, prefix.strip("/"))
+        return S3Store(bucket, prefix.strip("/"), patience)
     raise UserError(f"cannot keep anything at {uri}: give a folder or an address s3://bucket/prefix")
 
 
@@ -156,7 +160,7 @@ class LocalStore:
 class S3Store:
     """A :class:`Store` under a prefix of a bucket on S3, Amazon's or any server that speaks it."""
 
-    def __init__(self, bucket: str, prefix: str) -> None:
+    def __init__(self, bucket: str, prefix: str, patience: float) -> None:
         import boto3  # here, because a run on a local folder should not pay for it
         from botocore.config import Config
 
@@ -177,11 +181,12 @@ class S3Store:
         self._base = f"{prefix}/" if prefix else ""
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         self._server = endpoint or "Amazon S3"
-        # A server that is not there must be told within ten seconds, before a run seems to hang.
+        # A server that is not there must be told within ten seconds, before a run seems to hang; one that is there and
+        # silent, after twice the patience.
         # Self-hosted servers rarely answer at bucket.host: the bucket goes into the path.
         config = Config(
             connect_timeout=3,
-            read_timeout=30,
+            read_timeout=patience,
             retries={"mode": "standard", "total_max_attempts": 2},
             s3={"addressing_style": "path" if endpoint else "auto"},
         )

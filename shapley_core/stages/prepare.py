@@ -19,6 +19,9 @@ from shapley_core.storage import open_store
 
 logger = logging.getLogger(__name__)
 
+#: Seconds a server has to take an empty file. Later it may need longer, for large ones; now somebody is waiting.
+_FIRST_ANSWER = 5.0
+
 
 def prepare(
     preset: str, overrides: Mapping[str, Any], store: str, *, dataset: Path, config: Path, log: Path
@@ -39,9 +42,9 @@ def prepare(
     record = StageLog("prepare")
     settings = resolve(preset, overrides)
     check_names(settings)
-    root = open_store(store)
-    root.write("writable", b"")
-    root.delete("writable")
+    probe = open_store(store, patience=_FIRST_ANSWER)
+    probe.write("writable", b"")
+    probe.delete("writable")
     data = load_source(settings.data)
     design = draw_design(settings.game.design, len(data.contributors), settings.game.n_coalitions, settings.seed)
     if settings.game.estimator == "exact":

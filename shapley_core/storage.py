@@ -9,8 +9,10 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
@@ -20,6 +22,8 @@ from shapley_core.errors import UserError, unwritable
 
 #: Names of files being filled begin with this; no key may.
 _PARTIAL = ".partial-"
+#: Seconds after which nobody is filling such a file any more.
+_STALE = 24 * 3600
 #: The marker :func:`put_folder` writes when every file of a folder is there.
 _COMPLETE = "_complete.json"
 
@@ -390,6 +394,7 @@ def _check_prefix(prefix: str) -> None:
 def _whole_file(path: Path, publish: Callable[[Path, Path], None] = os.replace) -> Iterator[BinaryIO]:
     """A file to fill, which ``publish`` puts at ``path`` after the block; after an error nothing is left."""
     _make_way(path)
+    _remove_stale(path.parent)
     partial = path.with_name(f"{_PARTIAL}{uuid4().hex}")
     try:
         with partial.open("xb") as file:
@@ -417,6 +422,15 @@ def _make_way(path: Path) -> None:
         raise
     if path.is_dir():
         raise UserError(f"cannot write {path}: there is a folder of that name. Choose another place")
+
+
+@cache  # once per process: listing a large folder at every write would be dear
+def _remove_stale(folder: Path) -> None:
+    """Remove the files that writers who were killed had begun to fill in a folder, one day after."""
+    for partial in folder.glob(_PARTIAL + 32 * "[0-9a-f]"):
+        with suppress(OSError):
+            if time.time() - partial.stat().st_mtime > _STALE:
+                partial.unlink()
 
 
 def _raise_unwritable(path: Path, error: OSError) -> None:

@@ -462,6 +462,17 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
     assert store.read("new") is None
 
 
+def test_the_next_writer_removes_what_killed_ones_left(tmp_path: Path) -> None:
+    stale, fresh, foreign = f".partial-{0:032x}", f".partial-{1:032x}", ".partial-notes"
+    yesterday = time.time() - 25 * 3600
+    for name in (stale, fresh, foreign):
+        (tmp_path / name).write_bytes(b"half")
+    for name in (stale, foreign):
+        os.utime(tmp_path / name, (yesterday, yesterday))
+    open_store(str(tmp_path)).write("k", b"x")
+    assert {path.name for path in tmp_path.iterdir()} == {fresh, foreign, "k"}
+
+
 def test_a_file_larger_than_allowed(tmp_path: Path) -> None:
     code = """
 import resource, sys

@@ -1,7 +1,7 @@
 """The plain way to measure a coalition: diffusers' own training loop and pipeline, as its documentation writes them.
 
-One coalition after another, a DataLoader, an Accelerator, AdamW with a warm-up schedule, EMAModel, DDIMPipeline: what
-one would write first, and what this project is compared with. Kept as it is; nothing here is used by the project.
+One coalition after another, a DataLoader, an Accelerator, AdamW, a learning-rate schedule, EMAModel, DDIMPipeline:
+what one would write first, and what this project is compared with. Kept as it is; nothing here is used by the project.
 """
 
 import copy
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMScheduler, UNet2DModel
-from diffusers.optimization import get_cosine_schedule_with_warmup
+from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
 from torch.nn import functional
@@ -39,8 +39,8 @@ def finetune(start: UNet2DModel, pixels: NDArray[np.uint8], config: TrainingConf
     loader = DataLoader(Images(pixels), batch_size=config.batch_size, shuffle=True)
     scheduler = DDPMScheduler(num_train_timesteps=1000)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    warmup = get_cosine_schedule_with_warmup(optimizer, num_warmup_steps=0, num_training_steps=config.steps)
-    model, optimizer, loader, warmup = accelerator.prepare(model, optimizer, loader, warmup)
+    rate = get_scheduler("constant", optimizer)
+    model, optimizer, loader, rate = accelerator.prepare(model, optimizer, loader, rate)
     ema = EMAModel(model.parameters(), decay=config.ema_decay)
     step = 0
     while step < config.steps:
@@ -54,7 +54,7 @@ def finetune(start: UNet2DModel, pixels: NDArray[np.uint8], config: TrainingConf
                 if accelerator.sync_gradients:
                     accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip)
                 optimizer.step()
-                warmup.step()
+                rate.step()
                 optimizer.zero_grad()
             ema.step(model.parameters())
             step += 1

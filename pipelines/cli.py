@@ -1,4 +1,4 @@
-"""The command line: ``python -m pipelines run`` and ``compile``."""
+"""The command line: ``python -m pipelines run``, ``cost`` and ``compile``."""
 
 import json
 import shutil
@@ -18,7 +18,11 @@ from rich.text import Text
 from pipelines.local import PipelineFailedError, exclusive, make_folder, publish, run_pipeline
 from shapley_core.config import resolve
 from shapley_core.errors import UserError, unwritable
+from shapley_core.forecast import Cost, in_words
 from shapley_core.storage import open_store
+
+#: Coalitions per contributor that ``cost`` tells of: from the least that can be solved to narrow intervals.
+_BUDGETS = (2, 4, 10, 25)
 
 app = typer.Typer(
     add_completion=False,
@@ -122,6 +126,40 @@ def compile_(
     make_folder(out)
     package = compile_valuation(out / "valuation.yaml")
     typer.echo(f"{package}: upload it in the Kubeflow Pipelines UI (Pipelines, Upload pipeline)")
+
+
+@app.command(short_help="Say what a valuation of another size would cost.")
+def cost(
+    run: Annotated[Path, typer.Option(metavar="FOLDER", help="Results of a run: its times are the measure.")] = Path(
+        "runs/digits"
+    ),
+    contributors: Annotated[
+        int | None, typer.Option(metavar="NUMBER", min=2, help="Contributors.  [default: the run's]")
+    ] = None,
+    coalitions: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", min=1, help="Coalitions to measure.  [default: several per contributor]"),
+    ] = None,
+    parallel: Annotated[int, typer.Option(metavar="NUMBER", min=1, help="Processes (pods) at once.")] = 2,
+) -> None:
+    """Say what a valuation would cost, from the times of an earlier run with the same model and settings.
+
+    The cost of a coalition does not hang on who is in it; how many are needed grows with the contributors.
+    """
+    measured = Cost.of_run(run)
+    n = contributors or len(json.loads((run / "values.json").read_text())["contributors"])
+    budgets = [coalitions] if coalitions else [factor * n for factor in _BUDGETS]
+    table = Table(title=f"Cost of valuing {n} contributors, by the times of {run}", title_justify="left")
+    for column in ("coalitions", f"wall time, {parallel} at once", "time of all processes"):
+        table.add_column(column, justify="right")
+    for m in budgets:
+        table.add_row(str(m), in_words(measured.wall_seconds(m, parallel)), in_words(measured.process_seconds(m)))
+    console = Console(file=sys.stdout, highlight=False)
+    console.print(table)
+    console.print(
+        f"A coalition takes {measured.per_coalition:.1f} s of a process; what is done once, "
+        f"{in_words(measured.once)}; starting a shard, {in_words(measured.per_shard)}."
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

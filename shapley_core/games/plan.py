@@ -47,7 +47,9 @@ class Plan:
             indices into ``contributors``); ``size``; ``kind`` (``null``, ``full`` or ``sampled``); ``weight``
             and ``pair`` as in :class:`~shapley_core.games.designs.Design` (null and full: weight 0, pair -1);
             ``shard``; ``seed``. Rows with one key (contributors with identical data) share seed and shard.
-        orders: (k, n) orders of joining that the coalitions are met on (the permutation designs); (0, 0) elsewhere.
+        orders: (k, n) orders of joining that the coalitions are met on (the permutation designs and two_level); (0, 0)
+            elsewhere.
+        unions: (n,) number of the union that each contributor belongs to; empty where there are none.
     """
 
     contributors: tuple[str, ...]
@@ -55,6 +57,7 @@ class Plan:
     design: str
     table: pd.DataFrame
     orders: npt.NDArray[np.int64] = field(default_factory=no_orders)
+    unions: tuple[int, ...] = ()
 
     @property
     def shards(self) -> list[int]:
@@ -81,6 +84,7 @@ class Plan:
             "fingerprints": self.fingerprints,
             "design": self.design,
             "orders": self.orders.tolist(),
+            "unions": self.unions,
         }
         schema = PLAN_SCHEMA.with_metadata({"plan": json.dumps(facts)})
         pq.write_table(pa.Table.from_pandas(self.table, schema, preserve_index=False), path)
@@ -93,10 +97,24 @@ class Plan:
         table = stored.replace_schema_metadata(None).to_pandas()
         table["members"] = stored["members"].to_pylist()
         orders = np.array(facts["orders"], dtype=np.int64) if facts.get("orders") else no_orders()
-        return cls(tuple(facts["contributors"]), tuple(facts["fingerprints"]), facts["design"], table, orders)
+        return cls(
+            tuple(facts["contributors"]),
+            tuple(facts["fingerprints"]),
+            facts["design"],
+            table,
+            orders,
+            tuple(facts.get("unions", [])),
+        )
 
 
-def make_plan(fingerprints: Mapping[str, str], design: str, n_coalitions: int, seed: int, shard_size: int) -> Plan:
+def make_plan(
+    fingerprints: Mapping[str, str],
+    design: str,
+    n_coalitions: int,
+    seed: int,
+    shard_size: int,
+    unions: Mapping[str, str] | None = None,
+) -> Plan:
     """Draws the coalitions of a valuation and shares them out among shards.
 
     A plan is extended by making it again with a larger ``n_coalitions``: the coalitions that were there keep their
@@ -109,9 +127,11 @@ def make_plan(fingerprints: Mapping[str, str], design: str, n_coalitions: int, s
         seed: of the valuation; a coalition's own seed derives from it and the coalition's key.
         shard_size: coalitions per shard; grows so that there are at most :data:`MAX_SHARDS`. Changes nothing
             but the column ``shard``.
+        unions: contributor name to the name of the union that it belongs to (the design ``two_level``, the estimator
+            ``owen``); None: there are none.
 
     Raises:
-        UserError: fewer than two contributors, or what :func:`~shapley_core.games.designs.draw_design`
+        UserError: fewer than two contributors, one without a union where others have one, or what :func:`~shapley_core.games.designs.draw_design`
             refuses.
     """
     if shard_size < 1:
@@ -119,7 +139,8 @@ def make_plan(fingerprints: Mapping[str, str], design: str, n_coalitions: int, s
     names = tuple(sorted(fingerprints))
     hashes = tuple(fingerprints[name] for name in names)
     n = len(names)
-    drawn = draw_design(design, n, n_coalitions, seed)
+    numbers = _union_numbers(names, unions) if unions else ()
+    drawn = draw_design(design, n, n_coalitions, seed, numbers)
 
     membership = np.vstack([np.zeros(n, dtype=bool), np.ones(n, dtype=bool), drawn.membership])
     members = [np.flatnonzero(row).tolist() for row in membership]
@@ -137,10 +158,27 @@ def make_plan(fingerprints: Mapping[str, str], design: str, n_coalitions: int, s
             "seed": [derive_seed(seed, "coalition", key) for key in keys],
         }
     )
-    return Plan(names, hashes, design, table, drawn.orders)
+    return Plan(names, hashes, design, table, drawn.orders, numbers)
+
+
+def _union_numbers(names: tuple[str, ...], unions: Mapping[str, str]) -> tuple[int, ...]:
+    missing = [name for name in names if name not in unions]
+    if missing:
+        raise UserError(
+            f"the contributor {missing[0]} belongs to no union"
+            + (f", and {len(missing) - 1} more do not" if len(missing) > 1 else "")
+            + ": name one for each contributor (a contributor may be a union of its own)"
+        )
+    numbers = {union: number for number, union in enumerate(sorted({unions[name] for name in names}))}
+    return tuple(numbers[unions[name]] for name in names)
+
+
+def n_shards(n_coalitions: int, shard_size: int) -> int:
+    """Shards that so many coalitions, null and full among them, are shared out to: at most :data:`MAX_SHARDS`."""
+    return min(MAX_SHARDS, math.ceil(n_coalitions / shard_size))
 
 
 def _shards(keys: list[str], shard_size: int) -> dict[str, int]:
     """The shard of each distinct key: consecutive runs whose lengths differ by at most one."""
-    n_shards = min(MAX_SHARDS, math.ceil(len(keys) / shard_size))
-    return {key: i * n_shards // len(keys) for i, key in enumerate(keys)}
+    n = n_shards(len(keys), shard_size)
+    return {key: i * n // len(keys) for i, key in enumerate(keys)}

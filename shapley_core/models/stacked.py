@@ -91,7 +91,8 @@ class _StackedConv2d(nn.Module):
         more_in, more_out = (-n_in % _BLOCK, -n_out % _BLOCK) if self.k > 1 else (0, 0)
         if n_in < _BLOCK:  # an image's few channels have a kernel of their own
             more_in = 0
-        weight, bias = self.weight, self.bias
+        weight: torch.Tensor = self.weight
+        bias: torch.Tensor | None = self.bias
         if more_in:
             x = functional.pad(x, (0, 0, 0, 0, 0, more_in))
         if more_in or more_out:

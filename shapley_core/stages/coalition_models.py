@@ -7,6 +7,7 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from shapley_core.config import ValuationConfig
 from shapley_core.models.checkpoint import load_unet
 from shapley_core.models.ddpm import build_unet, untrained
+from shapley_core.models.stacked import copies_that_pay
 
 
 def coalition_network(settings: ValuationConfig, pruned: Path) -> UNet2DModel:
@@ -19,3 +20,8 @@ def coalition_network(settings: ValuationConfig, pruned: Path) -> UNet2DModel:
 def starting_network(settings: ValuationConfig, network: UNet2DModel, seed: int) -> UNet2DModel:
     """The network that the training of a coalition with this seed starts from."""
     return untrained(network, seed) if settings.game.retrains else network
+
+
+def coalitions_at_once(settings: ValuationConfig, network: UNet2DModel) -> int:
+    """How many coalitions are trained together as one network."""
+    return settings.run.copies or copies_that_pay(network, settings.coalition_training().batch_size)

@@ -18,10 +18,9 @@ from shapley_core.games.plan import Plan
 from shapley_core.games.store import UtilityStore
 from shapley_core.models.ddpm import to_model_range, untrained
 from shapley_core.models.device import compute_device
-from shapley_core.models.stacked import copies_that_pay
 from shapley_core.progress import Progress
 from shapley_core.stage_log import StageLog
-from shapley_core.stages.coalition_models import coalition_network, starting_network
+from shapley_core.stages.coalition_models import coalition_network, coalitions_at_once, starting_network
 from shapley_core.stages.coalitions import OK, CoalitionRecord, attempt, read_records
 from shapley_core.stages.game_files import log_folder, read_game_id
 from shapley_core.storage import open_store
@@ -59,7 +58,7 @@ def finetune_subset(
         images = to_model_range(data.images()).to(device)
         owners = torch.from_numpy(data.contributor_ids)
         training = settings.coalition_training()
-        k = settings.run.copies or copies_that_pay(network, training.batch_size)
+        k = coalitions_at_once(settings, network)
         members = {row["key"]: torch.tensor(row["members"], dtype=torch.long) for row in missing}
 
         def train(records: Sequence[CoalitionRecord]) -> None:

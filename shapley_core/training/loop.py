@@ -133,7 +133,7 @@ class DiffusionTrainer:
         if self.config.random_flip:
             clean = torch.where(batch.flips[:, None, None, None], clean.flip(-1), clean)
         noisy = self._schedule.add_noise(clean, batch.noise, batch.timesteps)
-        error = self.network(noisy, batch.timesteps).sample - batch.noise
+        error: torch.Tensor = self.network(noisy, batch.timesteps).sample - batch.noise
         return error.square().view(self.config.batch_size, len(self._subsets), -1).mean(dim=(0, 2))
 
     def average(self, k: int) -> dict[str, torch.Tensor]:

@@ -1,0 +1,51 @@
+"""Forecasts: from the times a run measured to what another would take."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from shapley_core.config import resolve
+from shapley_core.errors import UserError
+from shapley_core.forecast import Cost, in_words
+
+
+def run_folder(folder: Path, n: int, seconds: dict[str, float]) -> Path:
+    (folder / "values.json").write_text(json.dumps({"seconds": seconds, "contributors": [{}] * 10}))
+    resolve("digits", {"run.shard_size": 8}).save(folder / "config.yaml")
+    table = {"training_seconds": [1.0] * n, "sampling_seconds": [0.5] * n, "scoring_seconds": [0.25] * n}
+    pd.DataFrame(table).to_parquet(folder / "utilities.parquet")
+    return folder
+
+
+def test_a_run_s_own_cost_comes_out_again(tmp_path: Path) -> None:
+    seconds = {"train": 60.0, "estimate": 4.0, "finetune_subset": 36.0, "generate": 30.0, "score": 10.0}
+    cost = Cost.of_run(run_folder(tmp_path, 32, seconds))
+    assert cost == Cost(once=64.0, per_shard=(76 - 32 * 1.75) / 4, per_coalition=1.75, shard_size=8)
+    assert cost.process_seconds(30) == pytest.approx(sum(seconds.values()))
+    assert cost.wall_seconds(30, parallel=1) == pytest.approx(sum(seconds.values()))
+    assert cost.wall_seconds(30, parallel=2) == pytest.approx(64 + 76 / 2)
+    assert cost.wall_seconds(30, parallel=3) == pytest.approx(64 + 76 / 2)  # four shards, three at once: two rounds
+
+
+def test_there_are_never_more_than_64_shards_to_start() -> None:
+    cost = Cost(once=0.0, per_shard=10.0, per_coalition=1.0, shard_size=8)
+    assert cost.process_seconds(100_000) == 640 + 100_002
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(48.4, "48 s"), (720, "12 min"), (12_240, "3.4 h"), (181_440, "2.1 days")]
+)
+def test_durations_are_said_as_people_say_them(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words
+
+
+def test_a_folder_without_results_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no results .*values\.json is missing"):
+        Cost.of_run(tmp_path)
+
+
+def test_a_run_that_measured_nothing_itself_says_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="from the store"):
+        Cost.of_run(run_folder(tmp_path, 32, {"finetune_subset": 5.0, "generate": 5.0, "score": 5.0}))

@@ -17,6 +17,7 @@ from shapley_core.estimators.kernel_shap import kernel_shap
 from shapley_core.estimators.leave_one_out import leave_one_out
 from shapley_core.estimators.leverage_shap import leverage_shap
 from shapley_core.estimators.odd_ridge import odd_ridge
+from shapley_core.estimators.owen import owen
 from shapley_core.estimators.permutation import permutation
 from shapley_core.estimators.polyshap import polyshap
 from shapley_core.estimators.regression_msr import regression_msr
@@ -38,6 +39,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "leave_one_out": leave_one_out,
     "leverage_shap": leverage_shap,
     "odd_ridge": odd_ridge,
+    "owen": owen,
     "permutation": permutation,
     "polyshap": polyshap,
     "regression_msr": regression_msr,

@@ -19,6 +19,7 @@ FITTING_DESIGNS: dict[str, tuple[str, ...]] = {
     "leave_one_out": ("leave_one_out", "exhaustive"),
     "leverage_shap": _BY_SIZE,
     "odd_ridge": _BY_SIZE,
+    "owen": ("two_level", "exhaustive"),
     "permutation": ("antithetic_permutation", "permutation"),
     "polyshap": _BY_SIZE,
     "regression_msr": _BY_SIZE,

@@ -22,6 +22,7 @@ from shapley_core.errors import UserError
 from shapley_core.estimators.accept import accept
 from shapley_core.estimators.regression import no_uncertainty
 from shapley_core.estimators.result import Attribution, additive_fit, attribute
+from shapley_core.games.designs.base import WITH_REVERSES
 from shapley_core.games.measured import MeasuredGame
 
 Floats = npt.NDArray[np.float64]
@@ -38,22 +39,30 @@ def permutation(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: in
         UserError: the design does not fit, the game is not sound, or no order was measured whole.
     """
     accept(game, "permutation")
+    return mean_over_orders(game, "permutation", confidence)
+
+
+def mean_over_orders(game: MeasuredGame, estimator: str, confidence: float) -> Attribution:
+    """The mean contribution on joining over the orders of a game, in which an order and its reverse are one.
+
+    Raises:
+        UserError: no order was measured whole.
+    """
     n = len(game.contributors)
-    # An order and its reverse stand next to each other, and are one observation.
-    per_observation = 2 if game.design == "antithetic_permutation" else 1
+    per_observation = 2 if game.design in WITH_REVERSES else 1
     observations = _marginal_contributions(game).reshape(-1, per_observation, n).mean(axis=1)
     observations = observations[~np.isnan(observations).any(axis=1)]
     k = len(observations)
     if k == 0:
         raise UserError(
-            "no order of joining was measured whole, and the estimator 'permutation' needs one: measure what is "
+            f"no order of joining was measured whole, and the estimator '{estimator}' needs one: measure what is "
             "missing, or use 'stratified' or 'leverage_shap' with a design that fits them"
         )
     values = observations.mean(axis=0)
     covariance = np.cov(observations, rowvar=False) / k if k > 1 else None
     warnings = [no_uncertainty(1, n)] if covariance is None else []
     diagnostics = {"n_orders": k * per_observation, "degrees_of_freedom": k - 1, **additive_fit(game, values)}
-    return attribute(game, "permutation", values, covariance, max(k - 1, 1), confidence, diagnostics, warnings)
+    return attribute(game, estimator, values, covariance, max(k - 1, 1), confidence, diagnostics, warnings)
 
 
 def _marginal_contributions(game: MeasuredGame) -> Floats:

@@ -29,7 +29,9 @@ class MeasuredGame:
         property: name of the measured property.
         design: name of the sampling design.
         n_planned: interior coalitions in the plan, measured or not.
-        orders: (k, n) orders of joining whose coalitions were planned (the permutation designs); (0, 0) elsewhere.
+        orders: (k, n) orders of joining whose coalitions were planned (the permutation designs and two_level); (0, 0)
+            elsewhere.
+        unions: (n,) number of the union that each contributor belongs to; empty where there are none.
     """
 
     contributors: tuple[str, ...]
@@ -43,6 +45,7 @@ class MeasuredGame:
     design: str
     n_planned: int
     orders: npt.NDArray[np.int64] = field(default_factory=no_orders)
+    unions: tuple[int, ...] = ()
 
     def first(self, m: int) -> "MeasuredGame":
         """The game as if measuring had stopped after its first ``m`` coalitions."""
@@ -105,6 +108,7 @@ def measured_game(plan: Plan, utilities: pd.DataFrame, property: str, min_measur
         design=plan.design,
         n_planned=n_planned,
         orders=plan.orders,
+        unions=plan.unions,
     )
 
 

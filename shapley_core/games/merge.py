@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from shapley_core.errors import UserError
 from shapley_core.games.designs import merged_design
-from shapley_core.games.designs.base import no_orders
+from shapley_core.games.designs.base import WITH_REVERSES, no_orders
 from shapley_core.games.designs.by_size import kernel_weight_by_size
 from shapley_core.games.measured import MeasuredGame
 
@@ -77,6 +77,8 @@ def _check_same_game(one: MeasuredGame, other: MeasuredGame) -> None:
             "only games of the same contributors, in the same order, can be merged"
             + (f"; not in both: {', '.join(differing[:4])}" if differing else "")
         )
+    if one.unions != other.unions:
+        raise UserError("only games whose contributors are grouped into the same unions can be merged")
     for name, a, b in [("∅", one.null_value, other.null_value), ("N", one.full_value, other.full_value)]:
         if a != b:
             raise UserError(
@@ -94,11 +96,11 @@ def _complements(membership: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
 
 
 def _distinct_orders(games: Sequence[MeasuredGame]) -> npt.NDArray[np.int64]:
-    """The orders of all games of one permutation design, each once, reverses still next to each other."""
+    """The orders of all games of one design of orders, each once, reverses still next to each other."""
     if not all(game.orders.size for game in games):
         return no_orders()
     orders = np.concatenate([game.orders for game in games])
-    per_observation = 2 if games[0].design == "antithetic_permutation" else 1
+    per_observation = 2 if games[0].design in WITH_REVERSES else 1
     walks = orders.reshape(-1, per_observation, orders.shape[1])
     distinct: dict[frozenset[bytes], npt.NDArray[np.int64]] = {}
     for walk in walks:

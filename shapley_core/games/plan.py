@@ -131,8 +131,8 @@ def make_plan(
             ``owen``); None: there are none.
 
     Raises:
-        UserError: fewer than two contributors, one without a union where others have one, or what :func:`~shapley_core.games.designs.draw_design`
-            refuses.
+        UserError: fewer than two contributors, one without a union where others have one, or what
+            :func:`~shapley_core.games.designs.draw_design` refuses.
     """
     if shard_size < 1:
         raise UserError(f"run.shard_size is {shard_size}; a shard holds at least one coalition")

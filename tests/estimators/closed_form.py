@@ -48,10 +48,20 @@ def random_game(n: int, seed: int) -> Utility:
 
 
 def measure(
-    v: Utility, n: int, design: str = "exhaustive", n_coalitions: int = 0, seed: int = 0, noise: float = 0.0
+    v: Utility,
+    n: int,
+    design: str = "exhaustive",
+    n_coalitions: int = 0,
+    seed: int = 0,
+    noise: float = 0.0,
+    unions: tuple[int, ...] | None = None,
 ) -> MeasuredGame:
-    """Measures the utility ``v`` at a design, with independent normal noise of standard deviation ``noise``."""
-    drawn = draw_design(design, n, n_coalitions, seed)
+    """Measures the utility ``v`` at a design, with independent normal noise of standard deviation ``noise``.
+
+    Without ``unions`` contributors belong together by twos.
+    """
+    unions = tuple(i // 2 for i in range(n)) if unions is None else unions
+    drawn = draw_design(design, n, n_coalitions, seed, unions)
     utilities = np.asarray(v(drawn.membership), dtype=np.float64)
     return MeasuredGame(
         contributors=tuple(f"c{i:03d}" for i in range(n)),
@@ -65,6 +75,7 @@ def measure(
         design=design,
         n_planned=len(utilities),
         orders=drawn.orders,
+        unions=unions,
     )
 
 

@@ -26,8 +26,11 @@ from shapley_core.games.designs.by_size import kernel_weight_by_size
 N = 7
 seeds = st.integers(0, 2**32 - 1)
 shapley_estimators = [
+    "exact",
+    "kernel_shap",
     "leverage_shap",
     "odd_ridge",
+    "owen",
     "permutation",
     "polyshap",
     "regression_msr",
@@ -280,8 +283,12 @@ def test_permuting_contributors_permutes_values(seed, pair, order):
         return
     game = measured(random_game(N, seed), design, seed % 1000)
     position = np.argsort(order)
-    permuted = replace(game, membership=game.membership[:, order])
-    permuted = replace(permuted, orders=position[game.orders] if game.orders.size else game.orders)
+    permuted = replace(
+        game,
+        membership=game.membership[:, order],
+        orders=position[game.orders] if game.orders.size else game.orders,
+        unions=tuple(game.unions[i] for i in order),
+    )
     one, other = (get_estimator(name)(g, n_bootstrap=0) for g in (game, permuted))
     np.testing.assert_allclose(other.values, one.values[order], atol=1e-7)
     np.testing.assert_allclose(other.std_errors, one.std_errors[order], rtol=1e-5, atol=1e-7)
@@ -325,6 +332,7 @@ def test_linearity(seed, pair, a, b):
         [
             ("permutation", "permutation"),
             ("permutation", "antithetic_permutation"),
+            ("owen", "two_level"),
             ("leave_one_out", "leave_one_out"),
             *[(name, "exhaustive") for name in ("leverage_shap", "stratified", "polyshap", "beta_shapley")],
             *[(name, "exhaustive") for name in ("banzhaf_msr", "banzhaf_regression")],

@@ -10,6 +10,7 @@ from scipy import stats
 
 from shapley_core.errors import UserError
 from shapley_core.games.designs import draw_design
+from shapley_core.games.designs.two_level import members_of_unions, n_admissible
 
 EXTENSIBLE = ["leverage", "stratified", "uniform", "permutation", "antithetic_permutation", "held_out(0.4)"]
 
@@ -169,3 +170,31 @@ def test_held_out_takes_a_share():
 def test_what_is_refused(name, n, m, message):
     with pytest.raises(UserError, match=message):
         draw_design(name, n, m, 0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=4, max_size=9), st.integers(0, 2**32), st.data())
+def test_two_level_orders_keep_unions_together_and_can_be_extended(unions, seed, data):
+    n = len(unions)
+    members = members_of_unions(unions)
+    m = data.draw(st.integers(2 * (n - 1), 6 * n))
+    try:
+        short, long = (draw_design("two_level", n, most, seed, unions) for most in (m, 2 * m))
+    except UserError as error:
+        assert "does not end" in str(error)
+        return
+    np.testing.assert_array_equal(short.membership, long.membership[: len(short.membership)])
+    np.testing.assert_array_equal(short.orders, long.orders[: len(short.orders)])
+    np.testing.assert_array_equal(short.orders[::2], short.orders[1::2, ::-1])
+    for order in short.orders:
+        blocks = np.asarray(unions)[order]
+        assert np.count_nonzero(np.diff(blocks)) == len(members) - 1
+    for row in short.membership:
+        assert sum(0 < row[union].sum() < len(union) for union in members) <= 1
+    assert len(short.membership) <= min(m, n_admissible(members))
+
+
+def test_two_level_takes_all_there_are():
+    # {0, 1}, {2, 3}, {4}: 6 of whole unions; a half of {0, 1} with any of the other two unions, 2 · 4; so of {2, 3}.
+    design = draw_design("two_level", 5, 1000, 0, [0, 0, 1, 1, 2])
+    assert len(design.membership) == n_admissible(members_of_unions([0, 0, 1, 1, 2])) == 6 + 8 + 8

@@ -1,5 +1,7 @@
 """The plan: what every coalition is called, and how the work is shared out."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -140,3 +142,29 @@ def test_orders_survive_the_file(tmp_path):
     loaded = Plan.load(tmp_path / "plan.parquet").orders
     assert loaded.dtype == np.int64 and len(loaded) > 0
     np.testing.assert_array_equal(loaded, plan.orders)
+
+
+def test_unions_survive_the_file(tmp_path):
+    unions = {"ada": "x", "bo": "y", "cleo": "x", "dora": "a", "eve": "y"}
+    plan = make_plan(FINGERPRINTS, "two_level", 12, seed=1, shard_size=4, unions=unions)
+    plan.save(tmp_path / "plan.parquet")
+    loaded = Plan.load(tmp_path / "plan.parquet")
+    assert loaded.unions == plan.unions == (1, 2, 1, 0, 2)
+    np.testing.assert_array_equal(loaded.orders, plan.orders)
+
+
+def test_a_file_from_before_unions_is_read(tmp_path):
+    path = tmp_path / "plan.parquet"
+    make_plan(FINGERPRINTS, "paired", 12, seed=1, shard_size=4).save(path)
+    stored = pq.read_table(path)
+    facts = json.loads(stored.schema.metadata[b"plan"])
+    del facts["unions"]
+    pq.write_table(stored.replace_schema_metadata({"plan": json.dumps(facts)}), path)
+    assert Plan.load(path).unions == ()
+
+
+def test_everybody_needs_a_union_where_one_has_one():
+    with pytest.raises(UserError, match="the contributor bo belongs to no union, and 3 more do not"):
+        make_plan(FINGERPRINTS, "two_level", 12, seed=1, shard_size=4, unions={"ada": "x"})
+    with pytest.raises(UserError, match=r"which contributors belong together.*'antithetic_permutation'"):
+        make_plan(FINGERPRINTS, "two_level", 12, seed=1, shard_size=4)

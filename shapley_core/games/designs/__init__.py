@@ -6,7 +6,7 @@ there, in their order, and adds new ones after them, so that a plan can be exten
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from shapley_core.errors import UserError, did_you_mean
 from shapley_core.games.designs.base import Design, sampling_distribution
@@ -18,6 +18,7 @@ from shapley_core.games.designs.leverage import leverage
 from shapley_core.games.designs.paired import paired
 from shapley_core.games.designs.permutation import antithetic_permutation, permutation
 from shapley_core.games.designs.stratified import stratified
+from shapley_core.games.designs.two_level import two_level
 from shapley_core.games.designs.uniform import uniform
 from shapley_core.seeds import derive_seed
 
@@ -31,7 +32,8 @@ __all__ = [
     "sampling_distribution",
 ]
 
-#: Name to ``design(n, n_coalitions, seed)``; ``held_out`` also takes a share, written ``held_out(0.5)``.
+#: Name to ``design(n, n_coalitions, seed)``; ``held_out`` also takes a share, written ``held_out(0.5)``, and
+#: ``two_level`` the unions.
 DESIGNS: dict[str, Callable[..., Design]] = {
     "antithetic_permutation": antithetic_permutation,
     "exhaustive": exhaustive,
@@ -42,13 +44,14 @@ DESIGNS: dict[str, Callable[..., Design]] = {
     "paired": paired,
     "permutation": permutation,
     "stratified": stratified,
+    "two_level": two_level,
     "uniform": uniform,
 }
 
 _MERGED = "merged("
 
 
-def draw_design(name: str, n: int, n_coalitions: int, seed: int) -> Design:
+def draw_design(name: str, n: int, n_coalitions: int, seed: int, unions: Sequence[int] = ()) -> Design:
     """The design called ``name`` for ``n`` contributors.
 
     The same seed with a larger ``n_coalitions`` keeps the rows that were there and adds new ones after them;
@@ -62,6 +65,7 @@ def draw_design(name: str, n: int, n_coalitions: int, seed: int) -> Design:
             number, the permutation designs round down to whole permutations, ``exhaustive`` and
             ``leave_one_out`` take all they consist of.
         seed: of the draw.
+        unions: (n,) number of the union that each contributor belongs to; ``two_level`` alone needs it.
 
     Raises:
         UserError: unknown design, fewer than two contributors, more coalitions than there are, or so few that
@@ -72,7 +76,8 @@ def draw_design(name: str, n: int, n_coalitions: int, seed: int) -> Design:
         raise UserError(f"there is no design '{name}'; {did_you_mean(base, DESIGNS)}")
     if n < 2:
         raise UserError(f"a valuation needs at least two contributors to share among, and there is {n}")
-    return DESIGNS[base](n, n_coalitions, derive_seed(seed, "design", name), *_arguments(name))
+    arguments = [unions] if base == "two_level" else _arguments(name)
+    return DESIGNS[base](n, n_coalitions, derive_seed(seed, "design", name), *arguments)
 
 
 def design_name(name: str) -> str:

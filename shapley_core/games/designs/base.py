@@ -16,6 +16,9 @@ BLOCK = 1024
 #: contributors.
 MAX_DRAWS_PER_COALITION = 100
 
+#: Designs that walk every order of joining backwards too, right after it: the two are one observation.
+WITH_REVERSES = ("antithetic_permutation", "two_level")
+
 
 def no_orders() -> npt.NDArray[np.int64]:
     """(0, 0): the orders of a design that walks none."""
@@ -31,7 +34,7 @@ class Design:
         weight: (m,) float64; how often the coalition was drawn, or its exact weight in the regression.
         pair: (m,) int64; the two rows of a complementary pair share a number, -1 elsewhere.
         orders: (k, n) int64; the orders in which the contributors join one by one, where the coalitions are those
-            met on the way (the permutation designs); (0, 0) elsewhere.
+            met on the way (the permutation designs and two_level); (0, 0) elsewhere.
     """
 
     membership: npt.NDArray[np.bool_]

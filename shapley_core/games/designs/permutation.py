@@ -8,6 +8,8 @@ Only whole orders are of use, so there are as many as ``n_coalitions`` has room 
 one does not fit.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -18,29 +20,27 @@ from shapley_core.games.designs.base import MAX_DRAWS_PER_COALITION, Design, che
 def permutation(n: int, n_coalitions: int, seed: int) -> Design:
     """Independent random orders; at least one, ``n - 1`` coalitions."""
     check_size(n, n_coalitions, needed=n - 1, design="permutation")
-    orders, visits = _walk(n, n_coalitions, seed, backwards=False)
-    membership = np.array([np.frombuffer(row, dtype=bool) for row in visits])
-    weight = np.array(list(visits.values()), dtype=np.float64)
-    return Design(membership, weight, no_pairs(membership), orders)
+    return walk(lambda rng: rng.permutation(n), n, n_coalitions, seed, backwards=False)
 
 
 def antithetic_permutation(n: int, n_coalitions: int, seed: int) -> Design:
     """Random orders, each followed by its reverse; at least one of both, ``2 (n - 1)`` coalitions."""
     check_size(n, n_coalitions, needed=2 * (n - 1), design="antithetic_permutation")
-    orders, visits = _walk(n, n_coalitions, seed, backwards=True)
-    membership = np.array([np.frombuffer(row, dtype=bool) for row in visits])
-    # The coalitions met are closed under complement, and a complement is entered right after its coalition.
-    pair = np.arange(len(membership)) // 2
-    return Design(membership, np.array(list(visits.values()), dtype=np.float64), pair, orders)
+    return walk(lambda rng: rng.permutation(n), n, n_coalitions, seed, backwards=True)
 
 
-def _walk(n: int, n_coalitions: int, seed: int, backwards: bool) -> tuple[npt.NDArray[np.int64], dict[bytes, int]]:
-    """Orders until the next does not fit, and how many of them meet each coalition (a bool row as bytes)."""
+def walk(
+    draw: Callable[[np.random.Generator], npt.NDArray[np.int64]], n: int, n_coalitions: int, seed: int, backwards: bool
+) -> Design:
+    """The coalitions met on orders that ``draw`` gives, until the next order does not fit.
+
+    A coalition's weight is the number of orders that meet it. Walked ``backwards`` too, complements are paired.
+    """
     rng = np.random.default_rng(seed)
     orders: list[npt.NDArray[np.int64]] = []
     visits: dict[bytes, int] = {}
     for _ in range(1 + MAX_DRAWS_PER_COALITION * n_coalitions):
-        order = rng.permutation(n)
+        order = draw(rng)
         joined = np.empty(n, dtype=np.int64)
         joined[order] = np.arange(n)
         path = joined < np.arange(1, n)[:, None]
@@ -54,4 +54,7 @@ def _walk(n: int, n_coalitions: int, seed: int, backwards: bool) -> tuple[npt.ND
             break
     else:
         raise UserError(does_not_end(n))
-    return np.array(orders), visits
+    membership = np.array([np.frombuffer(row, dtype=bool) for row in visits])
+    # The coalitions met both ways are closed under complement, and a complement is entered right after its coalition.
+    pair = np.arange(len(membership)) // 2 if backwards else no_pairs(membership)
+    return Design(membership, np.array(list(visits.values()), dtype=np.float64), pair, np.array(orders))

@@ -117,12 +117,21 @@ class PruningConfig(Section):
 
 
 class GenerationConfig(Section):
-    """Sampling with DDIM (arXiv 2010.02502); initial noise is seeded per image index."""
+    """Sampling; initial noise is seeded per image index."""
 
     n_images: int = Field(ge=2)
-    n_steps: int = Field(100, ge=1, description="DDIM steps")
+    solver: Literal["ddim", "dpmsolver++"] = Field(
+        "ddim", description="DDIM (arXiv 2010.02502), the paper's; or DPM-Solver++ (arXiv 2211.01095), for few steps"
+    )
+    n_steps: int = Field(100, ge=1, description="steps of the solver")
     eta: float = Field(0.0, ge=0, le=1, description="0: deterministic DDIM; 1: DDPM's variance")
     batch_size: int = Field(256, ge=1, description="images per forward pass; does not change the images")
+
+    @model_validator(mode="after")
+    def _noise_is_for_ddim(self) -> "GenerationConfig":
+        if self.eta and self.solver != "ddim":
+            raise ValueError(f"eta {self.eta} belongs to the solver ddim; {self.solver} is deterministic")
+        return self
 
 
 class PropertyConfig(Section):

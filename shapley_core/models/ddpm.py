@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from diffusers.models.unets.unet_2d import UNet2DModel
 from numpy.typing import NDArray
 
@@ -46,9 +46,11 @@ def training_schedule(config: NoiseScheduleConfig) -> DDPMScheduler:
     return DDPMScheduler(**config.model_dump())
 
 
-def sampling_schedule(config: NoiseScheduleConfig) -> DDIMScheduler:
-    """The same forward process, sampled with DDIM (arXiv 2010.02502)."""
-    return DDIMScheduler(**config.model_dump())
+def sampling_schedule(config: NoiseScheduleConfig, solver: str) -> DDIMScheduler | DPMSolverMultistepScheduler:
+    """The same forward process, for sampling with a solver of :class:`~shapley_core.config.GenerationConfig`."""
+    if solver == "ddim":
+        return DDIMScheduler(**config.model_dump())
+    return DPMSolverMultistepScheduler(**config.model_dump(), algorithm_type="dpmsolver++")
 
 
 def to_model_range(images: NDArray[np.uint8]) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Generation: DDIM over a batch of images whose initial noise is seeded per image index.
+"""Generation: a deterministic or stochastic solver over a batch of images whose initial noise is seeded per image index.
 
 The noise of image i depends on the generation seed and i alone, so it is the same for every coalition (common random
 numbers: the difference of two coalitions is not blurred by different draws) and for every batch size.
@@ -57,14 +57,14 @@ def _denoise(
     n = len(noise)
     padded = torch.cat([noise, noise[-1:].expand(-n % _BLOCK, *noise.shape[1:])])
     x = padded.to(unet.device, memory_format=torch.channels_last)
-    scheduler = sampling_schedule(schedule)
+    scheduler = sampling_schedule(schedule, config.solver)
     scheduler.set_timesteps(config.n_steps, device=unet.device)
     generators = [torch.Generator().manual_seed(derive_seed(seed, "path", first_index + i)) for i in range(len(x))]
     for t in scheduler.timesteps:
         epsilon = unet(x, t).sample
-        variance_noise = None
+        noisily = {}
         if config.eta > 0:
             rows = [torch.randn(x.shape[1:], generator=generator) for generator in generators]
-            variance_noise = torch.stack(rows).to(x)
-        x = scheduler.step(epsilon, t, x, eta=config.eta, variance_noise=variance_noise).prev_sample
+            noisily = {"eta": config.eta, "variance_noise": torch.stack(rows).to(x)}
+        x = scheduler.step(epsilon, t, x, **noisily).prev_sample
     return x[:n]

@@ -109,7 +109,7 @@ def _game_facts(settings: ValuationConfig, pruned_digest: str, folder: Path) -> 
                 "data": {"source", "resolution", "mode"},
                 **dict.fromkeys(decisive, True),
                 "noise_schedule": True,
-                "generation": {"n_images", "n_steps", "eta"},
+                "generation": {"n_images", "solver", "n_steps", "eta"},
                 "property": True,
             },
         ),

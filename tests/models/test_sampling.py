@@ -24,8 +24,8 @@ def pruned_with_attention():
     return unet
 
 
-def generate(unet, n_images, eta=0.0, batch_size=256, n_steps=3, seed=5):
-    config = GenerationConfig(n_images=n_images, n_steps=n_steps, eta=eta, batch_size=batch_size)
+def generate(unet, n_images, eta=0.0, batch_size=256, n_steps=3, seed=5, solver="ddim"):
+    config = GenerationConfig(n_images=n_images, n_steps=n_steps, eta=eta, batch_size=batch_size, solver=solver)
     return sample(unet, SCHEDULE, config, seed)
 
 
@@ -113,3 +113,32 @@ def test_images_follow_the_equations_of_ddim(eta):
 def test_noise_on_the_way_changes_the_images():
     unet = plain()
     assert (generate(unet, 4, eta=0.0) != generate(unet, 4, eta=1.0)).mean() > 0.5
+
+
+def test_images_follow_the_equations_of_dpm_solver():
+    """Algorithm 2 of arXiv 2211.01095 by hand: a step of the first order, then to the data by one of the first."""
+    unet, n_images, seed = plain(), 6, 3
+    # Less noise than usual, so that an untrained network's images are not all black and white.
+    schedule = NoiseScheduleConfig(beta_end=0.002)
+    alpha_bar = np.cumprod(1 - np.linspace(1e-4, 0.002, 1000))
+    x = initial_noise(n_images, (1, 8, 8), seed).double().numpy()
+
+    def clean(x, t):
+        with torch.no_grad():
+            epsilon = unet.eval()(torch.from_numpy(x).float(), t).sample.double().numpy()
+        return (x - np.sqrt(1 - alpha_bar[t]) * epsilon) / np.sqrt(alpha_bar[t])
+
+    now, after = alpha_bar[999], alpha_bar[500]  # two steps, spaced evenly
+    ratio = np.sqrt((1 - after) / (1 - now))
+    data = clean(x, 999)
+    x = ratio * x + (np.sqrt(after) - ratio * np.sqrt(now)) * data
+    images = sample(unet, schedule, GenerationConfig(n_images=n_images, n_steps=2, solver="dpmsolver++"), seed)
+    expected = (np.clip(clean(x, 500), -1, 1) + 1).transpose(0, 2, 3, 1) * 127.5
+    np.testing.assert_allclose(images, expected, atol=0.5 + 1e-2)
+    assert len(np.unique(images)) > 100
+
+
+def test_dpm_solver_images_do_not_depend_on_the_batch_size():
+    expected = generate(plain(), 50, solver="dpmsolver++")
+    for batch_size in (7, 16):
+        np.testing.assert_array_equal(generate(plain(), 50, batch_size=batch_size, solver="dpmsolver++"), expected)

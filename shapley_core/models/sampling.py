@@ -1,4 +1,4 @@
-"""Generation: a deterministic or stochastic solver over a batch of images whose initial noise is seeded per image index.
+"""Generation: a solver over a batch of images whose initial noise is seeded per image index.
 
 The noise of image i depends on the generation seed and i alone, so it is the same for every coalition (common random
 numbers: the difference of two coalitions is not blurred by different draws) and for every batch size.

@@ -35,6 +35,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     **{f"learning rate {lr}": {"finetuning.learning_rate": lr} for lr in (3e-4, 1e-3, 2e-3, 4e-3)},
     **{f"images {n}": {"generation.n_images": n} for n in (128, 256, 512, 1024)},
     **{f"sampling steps {n}": {"generation.n_steps": n} for n in (5, 10, 20, 50, 100)},
+    **{f"DPM-Solver++ steps {n}": {"generation.n_steps": n, "generation.solver": "dpmsolver++"} for n in (5, 10, 20)},
 }
 
 

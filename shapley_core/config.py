@@ -179,7 +179,7 @@ class ValuationConfig(Section):
 
     preset: str
     description: str = ""
-    seed: int = Field(0, ge=0, lt=2**63)
+    seed: int = Field(0, ge=0, lt=2**53)  # Kubeflow carries numbers as doubles
     data: DataConfig
     model: ModelConfig
     noise_schedule: NoiseScheduleConfig = NoiseScheduleConfig()

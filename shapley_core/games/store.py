@@ -13,9 +13,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from shapley_core.errors import UserError
-from shapley_core.games.utilities import merge_utilities, read_utilities, write_utilities
+from shapley_core.games.utilities import merge_utilities, read_arrow, write_utilities
 from shapley_core.storage import Store
 
 #: Objects read at the same time: on S3 nearly all of the time is waiting.
@@ -46,21 +47,23 @@ class UtilityStore:
         """
         keys = [key for key in self._store.list(f"{self._game_id}/") if key.endswith(".parquet")]
         with ThreadPoolExecutor(_READERS) as readers:
-            return merge_utilities(readers.map(self._read, keys))
+            tables = list(readers.map(self._read, keys))
+        # Thousands of small tables become one before they become a data frame: that is most of the work.
+        return merge_utilities([pa.concat_tables(tables).to_pandas()] if tables else [])
 
     def describe(self, facts: Mapping[str, Any]) -> None:
         """Keep the facts that the game's id stands for beside its utilities, as ``game.json``, once."""
         text = json.dumps(facts, indent=2, sort_keys=True, ensure_ascii=False)
         self._store.write_new(f"{self._game_id}/game.json", text.encode())
 
-    def _read(self, key: str) -> pd.DataFrame:
+    def _read(self, key: str) -> pa.Table:
         data = self._store.read(key)
         if data is None or _content_hash(data) != PurePosixPath(key).stem:
             raise UserError(
                 f"the utility table {self._store.uri}/{key} is damaged. Delete it and run the same command "
                 "again: only the coalitions in it are measured anew"
             )
-        return read_utilities(io.BytesIO(data))
+        return read_arrow(pa.BufferReader(data))
 
 
 def _content_hash(data: bytes) -> str:

@@ -36,8 +36,14 @@ def read_utilities(path: Path | IO[bytes]) -> pd.DataFrame:
     Raises:
         pa.ArrowInvalid: the file is not Parquet, or is damaged.
     """
-    table: pd.DataFrame = pq.read_table(path, schema=UTILITY_SCHEMA).to_pandas()
+    table: pd.DataFrame = read_arrow(path).to_pandas()
     return table
+
+
+def read_arrow(path: Path | IO[bytes] | pa.BufferReader) -> pa.Table:
+    """What :func:`read_utilities` reads, not yet as a data frame: several times faster for many small tables."""
+    with pq.ParquetFile(path) as file:
+        return file.read(use_threads=False).select(UTILITY_SCHEMA.names).cast(UTILITY_SCHEMA)
 
 
 def merge_utilities(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:

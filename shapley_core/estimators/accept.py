@@ -70,8 +70,14 @@ def _fits(estimator: str, design: str) -> bool:
 
 
 def accept(game: MeasuredGame, estimator: str) -> None:
-    """Raises :class:`UserError` where the design does not fit, a utility is not finite or a coalition comes twice."""
+    """Raises :class:`UserError` where the design does not fit or the game is not sound.
+
+    Sound: utilities are finite, coalitions are of the contributors named, not empty, not everybody's, and there once.
+    """
     check_design(estimator, game.design)
+    known, n = len(game.contributors), game.membership.shape[1]
+    if known != n:
+        raise UserError(f"the coalitions are of {n} contributors, and {known} are named: they are not of the same game")
     if not np.isfinite([*game.values, game.null_value, game.full_value]).all():
         raise UserError(f"a utility of '{game.property}' is not a finite number: leave out coalitions without a value")
     size = game.membership.sum(axis=1)

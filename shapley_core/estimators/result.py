@@ -171,7 +171,20 @@ def attribute(
             f"No two contributors can be told apart at {confidence:.0%} confidence: do not read the values as a "
             "ranking. Measure more coalitions."
         )
+    if together := _always_together(game):
+        warnings.append(
+            f"{together[0]} and {together[1]} were in the same coalitions throughout: nothing tells how what they are "
+            "worth together is shared between them. Measure more coalitions."
+        )
     return attribution
+
+
+def _always_together(game: MeasuredGame) -> tuple[str, str] | None:
+    """Two contributors that no coalition measured has one of, if there are."""
+    columns = np.packbits(game.membership, axis=0).T
+    _, first, group = np.unique(columns, axis=0, return_index=True, return_inverse=True)
+    again = np.flatnonzero(first[group] != np.arange(len(columns)))
+    return (game.contributors[first[group][again[0]]], game.contributors[again[0]]) if len(again) else None
 
 
 def additive_fit(game: MeasuredGame, values: Floats) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The utility table: one measured property of one coalition per row."""
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
@@ -7,6 +8,8 @@ from typing import IO
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+logger = logging.getLogger(__name__)
 
 #: ``key`` and ``seed`` are those of the plan; ``status`` is "ok" or the reason why there is no value;
 #: ``device`` is where it was measured. A value that is missing is null in the file and NaN in a data frame.
@@ -49,7 +52,8 @@ def read_arrow(path: Path | IO[bytes] | pa.BufferReader) -> pa.Table:
 def merge_utilities(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """One row per (key, property, seed), sorted by them.
 
-    A row with status "ok" wins over a failed one; among equals the first stays, in the order of the tables.
+    A row with status "ok" wins over a failed one; among equals the first stays, in the order of the tables. Two runs
+    may have measured a coalition at once, on devices that round differently; where their values differ, that is logged.
     """
     parts = [table for table in tables if len(table)]
     if not parts:
@@ -58,4 +62,16 @@ def merge_utilities(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     rows = pd.concat(parts, ignore_index=True)
     measured_first = rows.iloc[(rows["status"] != "ok").to_numpy().argsort(kind="stable")]
     identity = ["key", "property", "seed"]
+    ok = rows[rows["status"] == "ok"]
+    values = ok[ok.duplicated(identity, keep=False)].groupby(identity)["value"].agg(["nunique", "min", "max"])
+    if len(contradicting := values[values["nunique"] > 1]):
+        (key, name, _), (_, low, high) = contradicting.index[0], contradicting.iloc[0]
+        logger.warning(
+            "more than one value was measured of %d coalitions, and the first is taken; of %s, %s is from %.6g to %.6g",
+            len(contradicting),
+            key,
+            name,
+            low,
+            high,
+        )
     return measured_first.drop_duplicates(identity).sort_values(identity, ignore_index=True)

@@ -25,19 +25,6 @@ from shapley_core.games.designs.by_size import kernel_weight_by_size
 
 N = 7
 seeds = st.integers(0, 2**32 - 1)
-shapley_estimators = [
-    "exact",
-    "kernel_shap",
-    "leverage_shap",
-    "odd_ridge",
-    "owen",
-    "permutation",
-    "polyshap",
-    "regression_msr",
-    "stratified",
-    "tree_msr",
-]
-fitting = [(name, design) for name, designs in FITTING_DESIGNS.items() for design in designs]
 
 
 def measured(v, design, seed=0, n=N, m=60, noise=0.0):
@@ -263,97 +250,6 @@ def test_nothing_to_tell_is_said():
     assert any("do not read the values as a ranking" in warning for warning in result.diagnostics["warnings"])
 
 
-# --- axioms -----------------------------------------------------------------------------------------
-
-
-@settings(max_examples=60, deadline=None)
-@given(seeds, st.sampled_from([pair for pair in fitting if pair[0] in shapley_estimators]))
-def test_efficiency(seed, pair):
-    name, design = pair
-    game = measured(random_game(N, seed), design, seed % 1000)
-    total = game.full_value - game.null_value
-    assert get_estimator(name)(game, n_bootstrap=0).values.sum() == pytest.approx(total, abs=1e-9)
-
-
-@settings(max_examples=80, deadline=None)
-@given(seeds, st.sampled_from(fitting), st.permutations(range(N)))
-def test_permuting_contributors_permutes_values(seed, pair, order):
-    name, design = pair
-    if name in ("regression_msr", "tree_msr"):  # their folds are drawn up by membership
-        return
-    game = measured(random_game(N, seed), design, seed % 1000)
-    position = np.argsort(order)
-    permuted = replace(
-        game,
-        membership=game.membership[:, order],
-        orders=position[game.orders] if game.orders.size else game.orders,
-        unions=tuple(game.unions[i] for i in order),
-    )
-    one, other = (get_estimator(name)(g, n_bootstrap=0) for g in (game, permuted))
-    np.testing.assert_allclose(other.values, one.values[order], atol=1e-7)
-    np.testing.assert_allclose(other.std_errors, one.std_errors[order], rtol=1e-5, atol=1e-7)
-
-
-@settings(max_examples=80, deadline=None)
-@given(seeds, st.sampled_from(fitting), st.randoms())
-def test_row_order_plays_no_part(seed, pair, random):
-    name, design = pair
-    game = measured(random_game(N, seed), design, seed % 1000)
-    rows = random.sample(range(len(game.values)), len(game.values))
-    shuffled = replace(
-        game,
-        membership=game.membership[rows],
-        values=game.values[rows],
-        weight=game.weight[rows],
-        pair=game.pair[rows],
-    )
-    one, other = (get_estimator(name)(g, n_bootstrap=0) for g in (game, shuffled))
-    np.testing.assert_allclose(other.values, one.values, atol=1e-7)
-    np.testing.assert_allclose(other.std_errors, one.std_errors, rtol=1e-5, atol=1e-7)
-
-
-@settings(max_examples=80, deadline=None)
-@given(seeds, st.sampled_from(fitting), st.floats(-3, 3), st.floats(-3, 3))
-def test_linearity(seed, pair, a, b):
-    name, design = pair
-    if name in ("odd_ridge", "polyshap", "tree_msr"):  # what they shrink or split depends on the utilities
-        return
-    v, w = random_game(N, seed), random_game(N, seed + 1)
-    solve = get_estimator(name)
-    parts = [solve(measured(game, design, seed % 1000), n_bootstrap=0).values for game in (v, w)]
-    both = solve(measured(lambda z: a * v(z) + b * w(z), design, seed % 1000), n_bootstrap=0).values
-    np.testing.assert_allclose(both, a * parts[0] + b * parts[1], atol=1e-8)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    seeds,
-    st.sampled_from(
-        [
-            ("permutation", "permutation"),
-            ("permutation", "antithetic_permutation"),
-            ("owen", "two_level"),
-            ("leave_one_out", "leave_one_out"),
-            *[(name, "exhaustive") for name in ("leverage_shap", "stratified", "polyshap", "beta_shapley")],
-            *[(name, "exhaustive") for name in ("banzhaf_msr", "banzhaf_regression")],
-        ]
-    ),
-    st.integers(0, N - 1),
-    st.floats(-2, 2),
-)
-def test_a_dummy_gets_what_it_is_worth_alone(seed, pair, dummy, alone):
-    name, design = pair
-    v = random_game(N, seed)
-
-    def with_dummy(z):
-        others = z.copy()
-        others[:, dummy] = False
-        return v(others) + alone * z[:, dummy]
-
-    result = get_estimator(name)(measured(with_dummy, design, seed % 1000))
-    assert result.values[dummy] == pytest.approx(alone, abs=1e-9)
-
-
 # --- uncertainty ------------------------------------------------------------------------------------
 
 
@@ -457,25 +353,6 @@ def test_the_fit_is_known_before_anything_is_measured():
     check_design("exact", "iid")
     with pytest.raises(UserError, match=r"held_out\(0.3\)"):
         check_design("leverage_shap", "held_out(0.3)")
-
-
-@pytest.mark.parametrize("name", ["leverage_shap", "kernel_shap", "stratified", "exact"])
-def test_unsound_games_are_refused(name):
-    game = measured(random_game(N, 0), "exhaustive")
-    twice = np.append(np.arange(len(game.values)), 3)
-    doubled = replace(
-        game,
-        membership=game.membership[twice],
-        values=np.append(game.values, 9.0),
-        weight=game.weight[twice],
-        pair=np.full(len(twice), -1),
-    )
-    with pytest.raises(UserError, match="twice"):
-        get_estimator(name)(doubled)
-    with pytest.raises(UserError, match="not a finite number"):
-        get_estimator(name)(replace(game, values=np.where(np.arange(len(game.values)) == 5, np.nan, game.values)))
-    with pytest.raises(UserError, match="not a finite number"):
-        get_estimator(name)(replace(game, full_value=np.inf))
 
 
 def test_parameters_of_beta_shapley_are_checked():

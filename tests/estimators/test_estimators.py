@@ -7,8 +7,6 @@ from math import comb
 import numpy as np
 import pytest
 from closed_form import measure, random_game
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from shapley_core.errors import UserError
 from shapley_core.estimators import ESTIMATORS, exact, get_estimator, kernel_shap
@@ -127,82 +125,6 @@ def test_estimates_converge_to_the_exact_values():
             for m in (32, 120, 240)
         }
         assert error[240] < 0.6 * error[120] < 0.36 * error[32]
-
-
-# --- axioms -----------------------------------------------------------------------------------------
-
-seeds = st.integers(0, 2**32 - 1)
-designs = st.sampled_from([("iid", 70), ("paired", 70), ("exhaustive", 0)])
-N = 7
-
-
-@settings(max_examples=30, deadline=None)
-@given(seeds, designs)
-def test_efficiency(seed, design):
-    game = measure(random_game(N, seed), N, *design, seed)
-    total = game.full_value - game.null_value
-    for estimator in [kernel_shap, exact] if design[0] == "exhaustive" else [kernel_shap]:
-        assert estimator(game).values.sum() == pytest.approx(total, abs=1e-9)
-
-
-@settings(max_examples=30, deadline=None)
-@given(seeds, designs, st.permutations(range(N)))
-def test_permuting_contributors_permutes_values(seed, design, order):
-    game = measure(random_game(N, seed), N, *design, seed)
-    permuted = replace(game, membership=game.membership[:, order])
-    for estimator in [kernel_shap, exact] if design[0] == "exhaustive" else [kernel_shap]:
-        one, other = estimator(game), estimator(permuted)
-        np.testing.assert_allclose(other.values, one.values[order], atol=1e-9)
-        np.testing.assert_allclose(other.std_errors, one.std_errors[order], rtol=1e-5, atol=1e-9)
-
-
-@settings(max_examples=30, deadline=None)
-@given(seeds, designs, st.randoms())
-def test_row_order_plays_no_part(seed, design, random):
-    game = measure(random_game(N, seed), N, *design, seed)
-    rows = random.sample(range(len(game.values)), len(game.values))
-    shuffled = replace(
-        game,
-        membership=game.membership[rows],
-        values=game.values[rows],
-        weight=game.weight[rows],
-        pair=game.pair[rows],
-    )
-    np.testing.assert_allclose(kernel_shap(shuffled).values, kernel_shap(game).values, atol=1e-9)
-    if design[0] == "exhaustive":
-        np.testing.assert_allclose(exact(shuffled).values, exact(game).values, atol=1e-12)
-
-
-@settings(max_examples=30, deadline=None)
-@given(seeds, designs, st.floats(-3, 3), st.floats(-3, 3))
-def test_linearity(seed, design, a, b):
-    v, w = random_game(N, seed), random_game(N, seed + 1)
-    both = measure(lambda z: a * v(z) + b * w(z), N, *design, seed)
-    for estimator in [kernel_shap, exact] if design[0] == "exhaustive" else [kernel_shap]:
-        parts = [estimator(measure(game, N, *design, seed)).values for game in (v, w)]
-        np.testing.assert_allclose(estimator(both).values, a * parts[0] + b * parts[1], atol=1e-9)
-
-
-@settings(max_examples=30, deadline=None)
-@given(seeds, st.integers(0, N - 1), st.floats(-2, 2), st.sampled_from([exact, kernel_shap]))
-def test_a_dummy_gets_what_it_is_worth_alone(seed, dummy, alone, estimator):
-    v = random_game(N, seed)
-
-    def with_dummy(z):
-        others = z.copy()
-        others[:, dummy] = False
-        return v(others) + alone * z[:, dummy]
-
-    assert estimator(measure(with_dummy, N)).values[dummy] == pytest.approx(alone, abs=1e-9)
-
-
-@settings(max_examples=30, deadline=None)
-@given(seeds, st.sampled_from([exact, kernel_shap]))
-def test_interchangeable_contributors_get_the_same(seed, estimator):
-    v = random_game(N, seed)
-    alike = lambda z: v(z) + v(z[:, [1, 0, *range(2, N)]])  # noqa: E731
-    values = estimator(measure(alike, N)).values
-    assert values[0] == pytest.approx(values[1], abs=1e-9)
 
 
 # --- uncertainty ------------------------------------------------------------------------------------

@@ -65,9 +65,14 @@ def test_ok_wins_over_failed_in_either_order():
         assert merged[["value", "status"]].to_numpy().tolist() == [[2.0, "ok"]]
 
 
-def test_the_first_of_two_measured_values_stays():
-    merged = merge_utilities([utilities(("a", 1.0, "ok")), utilities(("a", 2.0, "ok"))])
-    assert merged["value"].tolist() == [1.0]
+def test_the_first_of_two_measured_values_stays_and_that_is_logged(caplog):
+    one, other = utilities(("a", 1.0, "ok"), ("b", 3.0, "ok")), utilities(("a", 2.0, "ok"), ("b", 3.0, "ok"))
+    assert merge_utilities([one, other])["value"].tolist() == [1.0, 3.0]
+    assert merge_utilities([other, one])["value"].tolist() == [2.0, 3.0]
+    first, _ = caplog.messages
+    assert first == (
+        "more than one value was measured of 1 coalitions, and the first is taken; of a, score is from 1 to 2"
+    )
 
 
 def test_other_properties_and_seeds_stand_beside():

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from shapley_core.games.plan import Plan
@@ -58,7 +57,7 @@ def measure_game(out: Path, name: str, overrides: Mapping[str, Any], repetition:
         chain.measure(shard)
     table = merge_utilities(read_utilities(utility_file(chain.path(f"utilities-{shard}"))) for shard in shards)
     plan = Plan.load(chain.path("plan")).table
-    table = plan[["key", "size", "kind"]].drop_duplicates("key").merge(table, on="key")
+    table = plan[["key", "seed", "size", "kind"]].drop_duplicates("key").merge(table, on=["key", "seed"])
     (out / "utilities").mkdir(parents=True, exist_ok=True)
     table.to_parquet(out / "utilities" / f"{name}.parquet", index=False)
 
@@ -72,21 +71,30 @@ def repeat(path: Path, repetition: int) -> None:
 
 
 def _compared(out: Path) -> Iterator[dict[str, Any]]:
-    truth = pd.read_parquet(out / "utilities" / "retraining 0.parquet").set_index("key")
+    """Each variant beside the first retraining: over all coalitions, and within those of one size.
+
+    Most of v(S) follows from the size of S; what makes contributors differ is what is left within a size.
+    """
+    truth = _sampled(out / "utilities" / "retraining 0.parquet")
     for path in sorted((out / "utilities").glob("*.parquet")):
-        table = pd.read_parquet(path).set_index("key")
-        both = truth[truth["kind"] == "sampled"].join(table[["value"]], rsuffix="_other", how="inner").dropna()
-        within = both.groupby("size")
+        other = _sampled(path)
+        both = pd.DataFrame({"size": truth["size"], "truth": truth["value"], "other": other["value"]}).dropna()
+        deviation = both[["truth", "other"]] - both.groupby("size")[["truth", "other"]].transform("mean")
         yield {
             "variant": path.stem,
             "coalitions": len(both),
-            "pearson": both["value"].corr(both["value_other"]),
-            "spearman": both["value"].corr(both["value_other"], method="spearman"),
-            "mean": both["value_other"].mean(),
-            "spread_within_size": float(np.sqrt(within["value_other"].var().mean())),
-            "training_seconds": table["training_seconds"].median(),
-            "sampling_seconds": table["sampling_seconds"].median(),
+            "pearson": both["truth"].corr(both["other"]),
+            "spearman": both["truth"].corr(both["other"], method="spearman"),
+            "within_size": deviation["truth"].corr(deviation["other"]),
+            "mean": both["other"].mean(),
+            "training_seconds": other["training_seconds"].quantile(0.25),
+            "sampling_seconds": other["sampling_seconds"].quantile(0.25),
         }
+
+
+def _sampled(path: Path) -> pd.DataFrame:
+    table = pd.read_parquet(path).set_index("key")
+    return table[table["kind"] == "sampled"]
 
 
 def main() -> None:

@@ -95,6 +95,10 @@ class NoiseScheduleConfig(Section):
     beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "linear"
 
 
+#: Arithmetic of the network's matrix products; weights, optimiser and everything around them stay float32.
+Precision = Literal["float32", "bfloat16"]
+
+
 class TrainingConfig(Section):
     """One run of the diffusion loss (paper eq. 1) over some images: full, pruned or a coalition's."""
 
@@ -107,6 +111,7 @@ class TrainingConfig(Section):
     )
     gradient_clip: float = Field(1.0, gt=0, description="largest norm of a step's gradient")
     random_flip: bool = Field(False, description="flip half of the images left to right")
+    precision: Precision = Field("float32", description="bfloat16 pays where the processor computes with it")
 
 
 class PruningConfig(Section):
@@ -125,6 +130,7 @@ class GenerationConfig(Section):
     )
     n_steps: int = Field(100, ge=1, description="steps of the solver")
     eta: float = Field(0.0, ge=0, le=1, description="0: deterministic DDIM; 1: DDPM's variance")
+    precision: Precision = Field("float32", description="bfloat16 pays where the processor computes with it")
     batch_size: int = Field(256, ge=1, description="images per forward pass; does not change the images")
 
     @model_validator(mode="after")
@@ -170,6 +176,7 @@ class RunConfig(Section):
     threads: int = Field(0, ge=0, description="CPU threads of train and prune; 0: all cores")
     loop_threads: int = Field(1, ge=0, description="CPU threads of each loop task; 0: all cores")
     copies: int = Field(0, ge=0, description="coalitions trained together as one network; 0: as many as pay")
+    compile: bool = Field(False, description="torch.compile, with CUDA graphs on a GPU; seconds to minutes to start")
     checkpoint_every: int = Field(1000, ge=1, description="training steps between checkpoints in the store")
     experiment: str = Field("valuation", min_length=1, description="MLflow experiment")
 

@@ -15,3 +15,14 @@ def compute_device(threads: int) -> torch.device:
     torch.set_num_threads(threads or os.cpu_count() or 1)
     device: torch.device = PartialState().device
     return device
+
+
+def precision(device: torch.device, name: str) -> torch.autocast:
+    """The context in which a network computes with this precision ("float32" or "bfloat16")."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=name == "bfloat16")
+
+
+def speed_up(network: torch.nn.Module, compile: bool) -> None:
+    """Compile the network in place where that is wanted; on a GPU its kernels are launched as one CUDA graph."""
+    if compile:
+        network.compile(mode="reduce-overhead")

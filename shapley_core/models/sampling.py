@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from shapley_core.config import GenerationConfig, NoiseScheduleConfig
 from shapley_core.models.ddpm import sampling_schedule, to_pixels
+from shapley_core.models.device import precision
 from shapley_core.seeds import derive_seed
 
 # CPU kernels treat full blocks of the batch and the remainder by different code, whose sums round differently. With
@@ -61,7 +62,8 @@ def _denoise(
     scheduler.set_timesteps(config.n_steps, device=unet.device)
     generators = [torch.Generator().manual_seed(derive_seed(seed, "path", first_index + i)) for i in range(len(x))]
     for t in scheduler.timesteps:
-        epsilon = unet(x, t).sample
+        with precision(x.device, config.precision):
+            epsilon = unet(x, t).sample.float()
         noisily = {}
         if config.eta > 0:
             rows = [torch.randn(x.shape[1:], generator=generator) for generator in generators]

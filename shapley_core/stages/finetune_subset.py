@@ -71,7 +71,9 @@ def finetune_subset(
                 for record in records
             ]
             # Always k together, so that no result hangs on the rounding of another number's kernels.
-            trainer = DiffusionTrainer([*runs, *runs[:1] * (k - len(runs))], images, training, settings.noise_schedule)
+            trainer = DiffusionTrainer(
+                [*runs, *runs[:1] * (k - len(runs))], images, training, settings.noise_schedule, settings.run.compile
+            )
             trainer.run()
             for i, record in enumerate(records):
                 try:

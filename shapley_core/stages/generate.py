@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.torch import load_file
 
 from shapley_core.config import ValuationConfig
-from shapley_core.models.device import compute_device
+from shapley_core.models.device import compute_device, speed_up
 from shapley_core.models.sampling import sample
 from shapley_core.progress import Progress
 from shapley_core.stage_log import StageLog
@@ -32,6 +32,7 @@ def generate(config: Path, pruned: Path, models: Path, shard: int, *, images: Pa
     if waiting:
         device = compute_device(settings.run.loop_threads)
         unet = coalition_network(settings, pruned).to(device)
+        speed_up(unet, settings.run.compile)
 
         def generate_images(records: Sequence[CoalitionRecord]) -> None:
             for record in records:

@@ -38,7 +38,9 @@ def _prune(model: Path, task: ModelTask) -> StageLog:
     removed = prune_unet(unet, settings.pruning.ratio)
     images = to_model_range(task.data.images()).to(device)
     run = TrainingRun.on_all(images, unet.to(device), derive_seed(settings.seed, "pruned training"))
-    trainer = DiffusionTrainer([run], images, settings.pruning.finetuning, settings.noise_schedule)
+    trainer = DiffusionTrainer(
+        [run], images, settings.pruning.finetuning, settings.noise_schedule, settings.run.compile
+    )
     with task.record.phase("training"):
         train_resumably(trainer, task.store, task.checkpoint, settings.run.checkpoint_every, "prune")
     unet.load_state_dict(trainer.average(0))

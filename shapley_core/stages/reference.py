@@ -77,7 +77,11 @@ def _forecast(settings: ValuationConfig, data: ContributorDataset, pruned: Path,
     training = settings.coalition_training()
     k = coalitions_at_once(settings, network)
     trainer = DiffusionTrainer(
-        [TrainingRun.on_all(images, network, seed=0)] * k, images, training, settings.noise_schedule
+        [TrainingRun.on_all(images, network, seed=0)] * k,
+        images,
+        training,
+        settings.noise_schedule,
+        settings.run.compile,
     )
     trainer.run(until=1)  # the first step pays for what is set up once
     begun = time.perf_counter()
@@ -109,7 +113,7 @@ def _game_facts(settings: ValuationConfig, pruned_digest: str, folder: Path) -> 
                 "data": {"source", "resolution", "mode"},
                 **dict.fromkeys(decisive, True),
                 "noise_schedule": True,
-                "generation": {"n_images", "solver", "n_steps", "eta"},
+                "generation": {"n_images", "solver", "n_steps", "eta", "precision"},
                 "property": True,
             },
         ),

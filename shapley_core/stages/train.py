@@ -25,7 +25,7 @@ def _train(task: ModelTask) -> StageLog:
     unet = build_unet(settings.model, settings.data, derive_seed(settings.seed, "weights")).to(device)
     images = to_model_range(task.data.images()).to(device)
     run = TrainingRun.on_all(images, unet, derive_seed(settings.seed, "training"))
-    trainer = DiffusionTrainer([run], images, settings.training, settings.noise_schedule)
+    trainer = DiffusionTrainer([run], images, settings.training, settings.noise_schedule, settings.run.compile)
     with task.record.phase("training"):
         train_resumably(trainer, task.store, task.checkpoint, settings.run.checkpoint_every, "train")
     unet.load_state_dict(trainer.average(0))

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from shapley_core.config import NoiseScheduleConfig, TrainingConfig
 from shapley_core.models.ddpm import training_schedule
+from shapley_core.models.device import precision, speed_up
 from shapley_core.models.stacked import stack
 from shapley_core.progress import Progress
 from shapley_core.training.draws import Batch, draw_ahead
@@ -64,6 +65,7 @@ class DiffusionTrainer:
         images: (N, C, H, W) float32 in -1..1, on the networks' device.
         config: steps, batch size, rates.
         schedule: the forward process.
+        compile: compile the network first.
 
     Attributes:
         network: the K networks as one.
@@ -77,8 +79,10 @@ class DiffusionTrainer:
         images: torch.Tensor,
         config: TrainingConfig,
         schedule: NoiseScheduleConfig,
+        compile: bool = False,
     ) -> None:
         self.network = stack([run.unet for run in runs]).train()
+        speed_up(self.network, compile)
         self.images = images
         self._subsets = [(run.rows, run.seed) for run in runs]
         self.config = config
@@ -133,7 +137,9 @@ class DiffusionTrainer:
         if self.config.random_flip:
             clean = torch.where(batch.flips[:, None, None, None], clean.flip(-1), clean)
         noisy = self._schedule.add_noise(clean, batch.noise, batch.timesteps)
-        error: torch.Tensor = self.network(noisy, batch.timesteps).sample - batch.noise
+        with precision(self.images.device, self.config.precision):
+            predicted = self.network(noisy, batch.timesteps).sample
+        error: torch.Tensor = predicted.float() - batch.noise
         return error.square().view(self.config.batch_size, len(self._subsets), -1).mean(dim=(0, 2))
 
     def average(self, k: int) -> dict[str, torch.Tensor]:

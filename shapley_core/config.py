@@ -155,7 +155,6 @@ class GameConfig(Section):
     n_coalitions: int = Field(ge=1, description="distinct coalitions to measure besides null and full")
     estimator: str = "kernel_shap"
     confidence: float = Field(0.95, gt=0, lt=1, description="coverage of the intervals")
-    n_bootstrap: int = Field(1000, ge=100)
     min_measured: float = Field(0.9, gt=0, le=1, description="share of the coalitions that must have been measured")
     coalition_model: Literal["sparsified_finetuning", "retraining"] = Field(
         "sparsified_finetuning",

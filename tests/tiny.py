@@ -9,6 +9,5 @@ TINY = {
     "generation.n_steps": 3,
     "property.classifier_steps": 60,
     "game.n_coalitions": 24,
-    "game.n_bootstrap": 100,
     "run.shard_size": 13,
 }

@@ -1,7 +1,7 @@
 """Estimators: from a measured game to a value with its uncertainty for every contributor; one file each.
 
 Each file's docstring says what it computes, when to use it, and where it comes from. All are called alike,
-``estimator(game, *, confidence=0.95, n_bootstrap=1000, seed=0) -> Attribution``, and each refuses a game whose design
+``estimator(game, *, confidence=0.95, seed=0) -> Attribution``, and each refuses a game whose design
 it cannot use (:mod:`~shapley_core.estimators.accept`).
 """
 
@@ -27,7 +27,7 @@ from shapley_core.estimators.tree_msr import tree_msr
 
 __all__ = ["ESTIMATORS", "Attribution", "Estimator", "check_design", "estimators_for", "get_estimator"]
 
-#: ``estimator(game, *, confidence=0.95, n_bootstrap=1000, seed=0) -> Attribution``.
+#: ``estimator(game, *, confidence=0.95, seed=0) -> Attribution``.
 Estimator = Callable[..., Attribution]
 
 ESTIMATORS: dict[str, Estimator] = {

@@ -26,8 +26,8 @@ from shapley_core.games.measured import MeasuredGame
 Floats = npt.NDArray[np.float64]
 
 
-def banzhaf_msr(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int = 0, seed: int = 0) -> Attribution:
-    """Banzhaf values as differences of means; ``n_bootstrap`` and ``seed`` are of no account.
+def banzhaf_msr(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) -> Attribution:
+    """Banzhaf values as differences of means; ``seed`` is of no account.
 
     Returns:
         ``diagnostics``: ``n_units``, ``degrees_of_freedom``, ``sum_of_values`` with a ``note``, and those of

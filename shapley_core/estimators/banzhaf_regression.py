@@ -22,10 +22,8 @@ from shapley_core.estimators.result import Attribution, attribute, not_efficient
 from shapley_core.games.measured import MeasuredGame
 
 
-def banzhaf_regression(
-    game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int = 0, seed: int = 0
-) -> Attribution:
-    """Banzhaf values by least squares with intercept; ``n_bootstrap`` and ``seed`` are of no account.
+def banzhaf_regression(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) -> Attribution:
+    """Banzhaf values by least squares with intercept; ``seed`` is of no account.
 
     Returns:
         ``diagnostics``: ``rank`` (n when the values are determined), ``condition_number``, ``n_units``,

@@ -24,12 +24,11 @@ def beta_shapley(
     game: MeasuredGame,
     *,
     confidence: float = 0.95,
-    n_bootstrap: int = 0,
     seed: int = 0,
     alpha: float = 4.0,
     beta: float = 1.0,
 ) -> Attribution:
-    """Beta(``alpha``, ``beta``) Shapley values; ``n_bootstrap`` and ``seed`` are of no account.
+    """Beta(``alpha``, ``beta``) Shapley values; ``seed`` is of no account.
 
     Returns:
         ``diagnostics``: ``alpha``, ``beta``, ``unknown_sizes``, ``sum_of_values`` with a ``note``, and those of

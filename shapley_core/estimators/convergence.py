@@ -42,7 +42,7 @@ def convergence(game: MeasuredGame, estimator: Estimator, points: int = 12) -> C
     solved: dict[int, npt.NDArray[np.float64]] = {}
     for count in counts:
         try:
-            solved[int(count)] = estimator(game.first(int(count)), n_bootstrap=0).values
+            solved[int(count)] = estimator(game.first(int(count))).values
         except UserError:
             if count == m:
                 raise

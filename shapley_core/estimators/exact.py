@@ -19,12 +19,12 @@ NO_SAMPLING_ERROR = (
 )
 
 
-def exact(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int = 0, seed: int = 0) -> Attribution:
+def exact(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) -> Attribution:
     """Shapley values of a game whose every coalition was measured: mean marginal contributions, paper eq. 4.
 
-    Nothing was sampled, so standard errors are zero and intervals have no width; ``n_bootstrap`` and
-    ``seed`` are of no account. That does not cover what a coalition's own measurement would vary by if made
-    again with another seed, and ``diagnostics["note"]`` says so.
+    Nothing was sampled, so standard errors are zero and intervals have no width; ``seed`` is of no account. That does
+    not cover what a coalition's own measurement would vary by if made again with another seed, and
+    ``diagnostics["note"]`` says so.
 
     Raises:
         UserError: a coalition is missing, or the game is not sound.

@@ -27,8 +27,8 @@ from shapley_core.estimators.result import Attribution
 from shapley_core.games.measured import MeasuredGame
 
 
-def kernel_shap(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int = 0, seed: int = 0) -> Attribution:
-    """Shapley values by constrained least squares; ``n_bootstrap`` and ``seed`` are of no account.
+def kernel_shap(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) -> Attribution:
+    """Shapley values by constrained least squares; ``seed`` is of no account.
 
     Standard errors and intervals are NaN, and ``diagnostics["warnings"]`` says so, when there are fewer
     units than contributors: the regression then fits whatever was measured and leaves nothing to judge it by.

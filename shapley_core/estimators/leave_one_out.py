@@ -15,8 +15,8 @@ from shapley_core.estimators.result import Attribution, attribute, not_efficient
 from shapley_core.games.measured import MeasuredGame
 
 
-def leave_one_out(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int = 0, seed: int = 0) -> Attribution:
-    """v(N) - v(N without i); ``n_bootstrap`` and ``seed`` are of no account.
+def leave_one_out(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) -> Attribution:
+    """v(N) - v(N without i); ``seed`` is of no account.
 
     Returns:
         Values without standard errors or intervals. ``diagnostics``: ``sum_of_values`` with a ``note``, and those of

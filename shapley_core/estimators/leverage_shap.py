@@ -26,8 +26,8 @@ from shapley_core.games.designs.by_size import kernel_weight_by_size
 from shapley_core.games.measured import MeasuredGame
 
 
-def leverage_shap(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int = 0, seed: int = 0) -> Attribution:
-    """Shapley values by regression with exact weights of the sizes; ``n_bootstrap`` and ``seed`` are of no account.
+def leverage_shap(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) -> Attribution:
+    """Shapley values by regression with exact weights of the sizes; ``seed`` is of no account.
 
     Returns:
         See :func:`~shapley_core.estimators.regression.attribute_regression`.

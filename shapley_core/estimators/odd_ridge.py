@@ -46,8 +46,8 @@ _RIDGES = np.geomspace(1e-8, 1e4, 121)
 _SATURATED = 1 - 1e-9
 
 
-def odd_ridge(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int = 0, seed: int = 0) -> Attribution:
-    """Shapley values shrunk toward equal shares; ``n_bootstrap`` and ``seed`` are of no account.
+def odd_ridge(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) -> Attribution:
+    """Shapley values shrunk toward equal shares; ``seed`` is of no account.
 
     Returns:
         Values that sum to v(N) - v(∅). ``diagnostics``: ``shrinkage`` (share of the fitted values' degrees of freedom

@@ -38,8 +38,8 @@ from shapley_core.games.measured import MeasuredGame
 Floats = npt.NDArray[np.float64]
 
 
-def owen(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int = 0, seed: int = 0) -> Attribution:
-    """Owen values of the game's unions; ``n_bootstrap`` and ``seed`` are of no account.
+def owen(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) -> Attribution:
+    """Owen values of the game's unions; ``seed`` is of no account.
 
     Returns:
         Values that sum to v(N) - v(∅), and within a union to the union's Shapley value. ``diagnostics``: ``n_orders``

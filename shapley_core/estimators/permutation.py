@@ -28,8 +28,8 @@ from shapley_core.games.measured import MeasuredGame
 Floats = npt.NDArray[np.float64]
 
 
-def permutation(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int = 0, seed: int = 0) -> Attribution:
-    """Shapley values over the orders walked; ``n_bootstrap`` and ``seed`` are of no account.
+def permutation(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) -> Attribution:
+    """Shapley values over the orders walked; ``seed`` is of no account.
 
     Returns:
         Values that sum to v(N) - v(∅). ``diagnostics``: ``n_orders`` used, ``degrees_of_freedom``, and those of

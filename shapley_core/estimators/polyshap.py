@@ -42,8 +42,8 @@ _RATIOS = np.concatenate([[0.0], np.geomspace(1e-3, 1e9, 97)])
 _MOST_UNITS = 5_000
 
 
-def polyshap(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int = 0, seed: int = 0) -> Attribution:
-    """Shapley values with pairwise interactions fitted; ``n_bootstrap`` and ``seed`` are of no account.
+def polyshap(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) -> Attribution:
+    """Shapley values with pairwise interactions fitted; ``seed`` is of no account.
 
     Returns:
         See :func:`~shapley_core.estimators.regression.attribute_regression`; ``diagnostics`` also has

@@ -21,13 +21,12 @@ from shapley_core.games.measured import MeasuredGame
 _FOLDS = 10
 
 
-def regression_msr(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int = 0, seed: int = 0) -> Attribution:
+def regression_msr(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) -> Attribution:
     """Shapley values by an additive surrogate and its correction.
 
     Args:
         game: what was measured.
         confidence: nominal coverage of the intervals.
-        n_bootstrap: of no account.
         seed: of the folds.
 
     Returns:

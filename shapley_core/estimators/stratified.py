@@ -19,8 +19,8 @@ from shapley_core.estimators.result import Attribution, additive_fit, attribute
 from shapley_core.games.measured import MeasuredGame
 
 
-def stratified(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int = 0, seed: int = 0) -> Attribution:
-    """Shapley values by size; ``n_bootstrap`` and ``seed`` are of no account.
+def stratified(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) -> Attribution:
+    """Shapley values by size; ``seed`` is of no account.
 
     Returns:
         Values that sum to v(N) - v(∅). ``diagnostics``: ``unknown_sizes`` (share of the values' weight), and those of

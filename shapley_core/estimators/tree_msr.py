@@ -42,13 +42,12 @@ _FOLDS = 5
 _BOOSTING = {"n_estimators": 100, "learning_rate": 0.1, "max_depth": 3}
 
 
-def tree_msr(game: MeasuredGame, *, confidence: float = 0.95, n_bootstrap: int = 0, seed: int = 0) -> Attribution:
-    """Shapley values by boosted trees and their correction; ``n_bootstrap`` is of no account.
+def tree_msr(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) -> Attribution:
+    """Shapley values by boosted trees and their correction.
 
     Args:
         game: what was measured.
         confidence: nominal coverage of the intervals.
-        n_bootstrap: of no account.
         seed: of the folds, and between splits that are equally good.
 
     Returns:

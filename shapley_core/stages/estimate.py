@@ -72,8 +72,7 @@ def estimate(
         attribution = estimator(
             game,
             confidence=settings.game.confidence,
-            n_bootstrap=settings.game.n_bootstrap,
-            seed=derive_seed(settings.seed, "bootstrap"),
+            seed=derive_seed(settings.seed, "estimator"),
         )
         curve = convergence(game, estimator)
 

@@ -338,7 +338,7 @@ def test_unknown_sizes_are_reported_and_refused():
 def test_an_estimator_takes_the_designs_it_says_and_refuses_the_others(name, design):
     game = measured(random_game(N, 0), design, m=min(60, comb(N, 4)) if design == "held_out" else 60)
     if design in FITTING_DESIGNS[name]:
-        result = get_estimator(name)(game, confidence=0.9, n_bootstrap=50, seed=1)
+        result = get_estimator(name)(game, confidence=0.9, seed=1)
         assert isinstance(result, Attribution)
         assert (result.estimator, result.design, result.confidence) == (name, design, 0.9)
         assert np.isfinite(result.values).all()

@@ -198,10 +198,7 @@ def test_contributors_that_were_not_told_apart_share_equally():
 
 def test_residuals_tell_the_noise():
     v, _ = quadratic_game(10, 0, 0.0)
-    stds = [
-        kernel_shap(measure(v, 10, "iid", 60, s, noise=0.5), n_bootstrap=0).diagnostics["residual_std"]
-        for s in range(40)
-    ]
+    stds = [kernel_shap(measure(v, 10, "iid", 60, s, noise=0.5)).diagnostics["residual_std"] for s in range(40)]
     assert np.sqrt(np.mean(np.square(stds))) == pytest.approx(0.5, rel=0.1)
 
 
@@ -268,3 +265,26 @@ def test_convergence_of_an_estimator_that_takes_only_the_whole():
 def test_convergence_of_a_torn_or_tiny_game(m):
     curve = convergence(measure(random_game(5, 0), 5, "iid", m), kernel_shap)
     assert curve.n_coalitions[-1] == m
+
+
+@pytest.mark.parametrize("design", ["iid", "paired"])
+def test_standard_errors_are_not_below_those_of_resampling_pairs_together(design):
+    """The closed form against what it stands for: a bootstrap of whole pairs, or of coalitions where there are none."""
+    game = measure(random_game(10, seed=1), 10, design, 600, 3, noise=0.3)
+    rng = np.random.default_rng(0)
+    units = np.unique(game.pair) if design == "paired" else np.arange(len(game.values))
+    rows_of = [np.flatnonzero(game.pair == unit) if design == "paired" else np.array([unit]) for unit in units]
+    total = game.full_value - game.null_value
+    n = game.membership.shape[1]
+    replicates = []
+    for _ in range(400):
+        rows = np.concatenate([rows_of[i] for i in rng.integers(len(units), size=len(units))])
+        z, y = game.membership[rows].astype(float), game.values[rows] - game.null_value
+        reduced = z[:, :-1] - z[:, -1:]
+        root = np.sqrt(game.weight[rows])[:, None]
+        phi = np.linalg.lstsq(root * reduced, root[:, 0] * (y - z[:, -1] * total), rcond=None)[0]
+        replicates.append([*phi, total - phi.sum()])
+    assert len(replicates[0]) == n
+    ratio = kernel_shap(game).std_errors / np.std(replicates, axis=0)
+    # The jackknife is the more careful of the two where a few small coalitions weigh much.
+    assert (ratio > 0.95).all() and (ratio < 1.5).all()

@@ -65,7 +65,7 @@ def make_valuation(
     game = measured_game(plan, utilities, "inception_score", min_measured=0.5)
     solve = get_estimator(estimator)
     return ReportData(
-        attribution=solve(game, n_bootstrap=200),
+        attribution=solve(game),
         game=game,
         utilities=utilities,
         convergence=convergence(game, solve),

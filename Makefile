@@ -57,6 +57,16 @@ compile: $(READY) ## Compile the pipeline to build/valuation.yaml, ready for the
 mlflow: $(READY) ## Open MLflow on the runs so far, at http://127.0.0.1:5000
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(dir $(abspath $(OUT)))mlflow.db --host 127.0.0.1 --port 5000
 
+.PHONY: bench
+bench: $(READY) ## Measure speed: coalitions per hour against diffusers' documentation, and the utility store
+	$(BIN)/python -m benchmarks.coalitions --out runs/bench
+	$(BIN)/python -m benchmarks.store
+
+.PHONY: fidelity
+fidelity: $(READY) ## Measure how true sparsified fine-tuning is to retraining (hours; goes on where it was killed)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fidelity measure --out runs/fidelity
+	$(BIN)/python -m benchmarks.fidelity report --out runs/fidelity
+
 .PHONY: lock
 lock: $(READY) ## Write requirements.txt from the versions in .venv
 	{ echo '# Every package of the laptop and CI environment, pinned: written by `make lock`.'; \

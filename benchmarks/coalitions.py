@@ -41,18 +41,19 @@ class Size:
 
 
 SIZES = {
-    "digits": Size({}, 16),
+    "digits": Size({}, 8),
     "16x16": Size(
         {
             "data.resolution": 16,
             "model.block_out_channels": [32, 64],
             "training.steps": 10,
             "pruning.finetuning.steps": 10,
-            "finetuning.steps": 20,
-            "generation.n_images": 128,
+            "finetuning.steps": 10,
+            "generation.n_images": 64,
             "generation.n_steps": 10,
+            "generation.batch_size": 64,
         },
-        4,
+        2,
     ),
     "32x32 colour": Size(
         {

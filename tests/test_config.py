@@ -25,7 +25,7 @@ def test_every_preset_resolves_and_names_only_known_settings(name):
 def test_digits_is_the_papers_setting_in_small():
     config = resolve("digits")
     assert (config.data.source, config.data.channels, config.property.name) == ("digits", 1, "inception_score")
-    assert config.pruning.ratio == 0.3
+    assert config.pruning.ratio == 0.5
     assert config.game.n_coalitions >= 64
     schedule = config.noise_schedule
     assert (schedule.num_train_timesteps, schedule.beta_start, schedule.beta_end) == (1000, 1e-4, 0.02)

@@ -5,7 +5,7 @@ itself) and by sparsified fine-tuning with one knob changed at a time: pruning r
 sampling steps. Utilities are kept in a store as they come: killed and started again, it goes on.
 
     python -m benchmarks.fidelity measure --out runs/fidelity     # hours on two cores
-    python -m benchmarks.fidelity report --out runs/fidelity      # writes benchmarks/results/fidelity.csv
+    python -m benchmarks.fidelity report --out runs/fidelity      # benchmarks/results/fidelity.csv, docs/fidelity.png
 """
 
 import argparse
@@ -24,9 +24,11 @@ from shapley_core.stages.game_files import utility_file
 
 #: The coalitions: balanced over sizes, each beside its complement.
 COALITIONS: dict[str, Any] = {"game.design": "leverage", "game.n_coalitions": 40, "run.shard_size": 8}
+#: What the knobs are turned around: the paper's pruning ratio.
+CENTRE: dict[str, Any] = {"pruning.ratio": 0.3}
 RETRAINING: dict[str, Any] = {"game.coalition_model": "retraining"}
 
-#: Name of a variant to what it changes; the preset itself is "sparsified".
+#: Name of a variant to what it changes; the centre itself is "sparsified".
 VARIANTS: dict[str, dict[str, Any]] = {
     "sparsified": {},
     **{f"ratio {r}": {"pruning.ratio": r} for r in (0.0, 0.3, 0.5, 0.7)},
@@ -38,13 +40,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+#: Knobs that are drawn.
+_KNOBS = ("ratio", "steps", "learning rate", "images", "sampling steps", "DPM-Solver++ steps")
+_ROOT = Path(__file__).parents[1]
+
+
 def measure(out: Path, names: list[str]) -> None:
     """Measure some of :data:`VARIANTS`, or "retraining" with a repetition's number behind it."""
     for name in names:
         if name.startswith("retraining "):
             measure_game(out, name, COALITIONS | RETRAINING, repetition=int(name.split()[1]))
         else:
-            measure_game(out, name, COALITIONS | VARIANTS[name], repetition=0)
+            measure_game(out, name, COALITIONS | CENTRE | VARIANTS[name], repetition=0)
 
 
 def measure_game(out: Path, name: str, overrides: Mapping[str, Any], repetition: int) -> None:
@@ -97,6 +104,34 @@ def _sampled(path: Path) -> pd.DataFrame:
     return table[table["kind"] == "sampled"]
 
 
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """Fidelity against each knob, with what retraining has with itself as a line."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 5.6), layout="constrained")
+    panels = figure.subplots(2, 3, sharey=True).ravel()
+    noise = table.loc["retraining 1"]
+    for axes, knob in zip(panels, _KNOBS, strict=True):
+        points = sorted(
+            (float(name.removeprefix(f"{knob} ")), name) for name in table.index if name.startswith(f"{knob} ")
+        )
+        x, rows = [value for value, _ in points], table.loc[[name for _, name in points]]
+        for column, label, colour in (
+            ("spearman", "all coalitions (Spearman)", "#1f5fa8"),
+            ("within_size", "within a size (Pearson)", "#c2571a"),
+        ):
+            axes.plot(x, rows[column], "o-", color=colour, label=label)
+            axes.axhline(noise[column], color=colour, linestyle=":", linewidth=1)
+        axes.set_xlabel(knob)
+        axes.set_ylim(0, 1.03)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("correlation with retraining")
+    panels[3].set_ylabel("correlation with retraining")
+    panels[0].legend(loc="lower right", frameon=False)
+    figure.suptitle("How true fine-tuning is to retraining; dotted: retraining with another seed", fontsize=11)
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -110,7 +145,8 @@ def main() -> None:
     else:
         table = pd.DataFrame(_compared(arguments.out))
         print(table.round(3).to_string(index=False))
-        table.to_csv(Path(__file__).parent / "results" / "fidelity.csv", index=False)
+        table.to_csv(_ROOT / "benchmarks" / "results" / "fidelity.csv", index=False)
+        draw(table.set_index("variant"), _ROOT / "docs" / "fidelity.png")
 
 
 if __name__ == "__main__":

@@ -137,6 +137,8 @@ class DiffusionTrainer:
         if self.config.random_flip:
             clean = torch.where(batch.flips[:, None, None, None], clean.flip(-1), clean)
         noisy = self._schedule.add_noise(clean, batch.noise, batch.timesteps)
+        if len(self._subsets) == 1:  # a tenth faster; grouped convolutions want it the other way
+            noisy = noisy.contiguous(memory_format=torch.channels_last)
         with precision(self.images.device, self.config.precision):
             predicted = self.network(noisy, batch.timesteps).sample
         error: torch.Tensor = predicted.float() - batch.noise

@@ -115,6 +115,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         points = sorted(
             (float(name.removeprefix(f"{knob} ")), name) for name in table.index if name.startswith(f"{knob} ")
         )
+        axes.set_title("" if points else "not measured yet", fontsize=9)
         x, rows = [value for value, _ in points], table.loc[[name for _, name in points]]
         for column, label, colour in (
             ("spearman", "all coalitions (Spearman)", "#1f5fa8"),

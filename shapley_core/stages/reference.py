@@ -90,7 +90,7 @@ def _forecast(settings: ValuationConfig, data: ContributorDataset, pruned: Path,
     seconds = (time.perf_counter() - begun) / steps * training.steps / k + sampling_seconds
     n = settings.game.n_coalitions + 2
     logger.info(
-        "a coalition takes about %.1f s: %d coalitions %s in one process, %s in two side by side",
+        "a coalition takes about %.1f s: %d of them take %s in one process, %s in two side by side",
         seconds,
         n,
         in_words(n * seconds),

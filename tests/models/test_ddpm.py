@@ -1,5 +1,7 @@
 """The DDPM family: pixels and tensors, the UNet, the noise schedules."""
 
+from functools import partial
+
 import networks
 import numpy as np
 import pytest
@@ -49,7 +51,10 @@ def test_a_unet_takes_images_of_the_datas_size(mode, channels):
     assert unet(images, torch.tensor([3, 4])).sample.shape == images.shape
 
 
-@pytest.mark.parametrize("make", [training_schedule, sampling_schedule])
+@pytest.mark.parametrize(
+    "make",
+    [training_schedule, partial(sampling_schedule, solver="ddim"), partial(sampling_schedule, solver="dpmsolver++")],
+)
 @pytest.mark.parametrize("name", ["linear", "scaled_linear"])
 def test_the_forward_process_is_that_of_the_betas(make, name):
     config = NoiseScheduleConfig(num_train_timesteps=200, beta_start=1e-3, beta_end=0.04, beta_schedule=name)

@@ -94,8 +94,9 @@ def finetune_subset(
                 records = [CoalitionRecord(row["key"], row["seed"], device=device.type) for row in group]
                 begun = time.perf_counter()
                 attempt(records, "fine-tuning", leave_untrained if group is nobody else train)
+                seconds = (time.perf_counter() - begun) / len(group)
                 for record in records:
-                    record.training_seconds = (time.perf_counter() - begun) / len(group)
+                    record.training_seconds = seconds
                     record.save(models)
                     progress.advance()
     log.save(log_folder(models) / f"finetune_subset-{shard}.json")

@@ -25,27 +25,19 @@ def prune(dataset: Path, config: Path, model: Path, store: str, *, pruned: Path,
 
 def _prune(model: Path, task: ModelTask) -> StageLog:
     from shapley_core.models.checkpoint import load_unet, n_parameters, save_unet  # here, because it imports torch
-    from shapley_core.models.ddpm import to_model_range
     from shapley_core.models.device import compute_device
     from shapley_core.pruning.unet import prune_unet
-    from shapley_core.training.loop import DiffusionTrainer, TrainingRun
-    from shapley_core.training.resumable import train_resumably
+    from shapley_core.stages.training_on_all import train_on_all
 
     settings = task.settings
     device = compute_device(settings.run.threads)
     unet = load_unet(model)
     before = n_parameters(unet)
     removed = prune_unet(unet, settings.pruning.ratio)
-    images = to_model_range(task.data.images()).to(device)
-    run = TrainingRun.on_all(images, unet.to(device), derive_seed(settings.seed, "pruned training"))
-    trainer = DiffusionTrainer(
-        [run], images, settings.pruning.finetuning, settings.noise_schedule, settings.run.compile
-    )
-    with task.record.phase("training"):
-        train_resumably(trainer, task.store, task.checkpoint, settings.run.checkpoint_every, "prune")
-    unet.load_state_dict(trainer.average(0))
+    seed = derive_seed(settings.seed, "pruned training")
+    curve = train_on_all(task, unet.to(device), settings.pruning.finetuning, seed, "prune")
     save_unet(unet, task.folder, removed)
     history = StageLog("prune")
     history.facts |= {"parameters_before": before, "parameters_after": n_parameters(unet)}
-    history.curves["fine-tuning loss of the pruned model"] = trainer.curve()
+    history.curves["fine-tuning loss of the pruned model"] = curve
     return history

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shapley_core.config import ValuationConfig
 from shapley_core.data.dataset import ContributorDataset
@@ -63,17 +64,17 @@ def reference(
         with record.phase("scoring"):
             record.facts[fact] = measured.score(generated)
         write_grid(reference, title, image_grid(generated))
-    record.facts["seconds_per_coalition"] = _forecast(settings, data, pruned, sampling_seconds)
+    record.facts["seconds_per_coalition"] = _forecast(settings, images, pruned, sampling_seconds)
     write_game(reference, _game_facts(settings, checkpoint_digest(pruned), folder))
     record.save(log)
     return {name: float(record.facts[name]) for name in ("full_model", "pruned_model")}
 
 
-def _forecast(settings: ValuationConfig, data: ContributorDataset, pruned: Path, sampling_seconds: float) -> float:
+def _forecast(settings: ValuationConfig, pixels: NDArray[np.uint8], pruned: Path, sampling_seconds: float) -> float:
     """Seconds of one process for one coalition, from a few steps of several together; tells what the loop will take."""
     device = compute_device(settings.run.loop_threads)
     network = coalition_network(settings, pruned).to(device)
-    images = to_model_range(data.images()).to(device)
+    images = to_model_range(pixels).to(device)
     training = settings.coalition_training()
     k = coalitions_at_once(settings, network)
     trainer = DiffusionTrainer(

@@ -15,22 +15,16 @@ def train(dataset: Path, config: Path, store: str, *, model: Path, log: Path) ->
 
 def _train(task: ModelTask) -> StageLog:
     from shapley_core.models.checkpoint import n_parameters, save_unet  # here, because it imports torch
-    from shapley_core.models.ddpm import build_unet, to_model_range
+    from shapley_core.models.ddpm import build_unet
     from shapley_core.models.device import compute_device
-    from shapley_core.training.loop import DiffusionTrainer, TrainingRun
-    from shapley_core.training.resumable import train_resumably
+    from shapley_core.stages.training_on_all import train_on_all
 
     settings = task.settings
     device = compute_device(settings.run.threads)
     unet = build_unet(settings.model, settings.data, derive_seed(settings.seed, "weights")).to(device)
-    images = to_model_range(task.data.images()).to(device)
-    run = TrainingRun.on_all(images, unet, derive_seed(settings.seed, "training"))
-    trainer = DiffusionTrainer([run], images, settings.training, settings.noise_schedule, settings.run.compile)
-    with task.record.phase("training"):
-        train_resumably(trainer, task.store, task.checkpoint, settings.run.checkpoint_every, "train")
-    unet.load_state_dict(trainer.average(0))
+    curve = train_on_all(task, unet, settings.training, derive_seed(settings.seed, "training"), "train")
     save_unet(unet, task.folder)
     history = StageLog("train")
     history.facts["parameters"] = n_parameters(unet)
-    history.curves["training loss"] = trainer.curve()
+    history.curves["training loss"] = curve
     return history

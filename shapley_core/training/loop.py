@@ -142,7 +142,7 @@ class DiffusionTrainer:
         with precision(self.images.device, self.config.precision):
             predicted = self.network(noisy, batch.timesteps).sample
         error: torch.Tensor = predicted.float() - batch.noise
-        return error.square().view(self.config.batch_size, len(self._subsets), -1).mean(dim=(0, 2))
+        return error.square().reshape(self.config.batch_size, len(self._subsets), -1).mean(dim=(0, 2))
 
     def average(self, k: int) -> dict[str, torch.Tensor]:
         """The averaged weights of run ``k``, named as in the network it started from: to sample from, and to keep.

@@ -88,7 +88,9 @@ def plain(folder: Path, shard: int) -> dict[str, float]:
     settings = ValuationConfig.load(chain.path("config"))
     data = ContributorDataset.load(chain.path("dataset"))
     start = load_unet(chain.path("pruned"))
-    measured = get_property(settings.property.name).load(property_folder(chain.path("game")), settings.property)
+    measured = get_property(settings.property.name).load(
+        property_folder(chain.path("game"), settings.property.name), settings.property
+    )
     images = data.images()
     values = {}
     for row in Plan.load(chain.path("plan")).shard(shard).to_dict("records"):

@@ -144,8 +144,21 @@ class PropertyConfig(Section):
     """The global model property F that is shared out among the contributors."""
 
     name: str = "inception_score"
+    also: tuple[str, ...] = Field((), description="properties measured on the same images and kept beside it")
     classifier_steps: int = Field(600, ge=1, description="training steps of the Inception Score's classifier")
     percentile: float = Field(90.0, ge=0, le=100, description="percentile over images (colourfulness)")
+    n_clusters: int = Field(20, ge=2, description="clusters of the full model's images (diversity)")
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "PropertyConfig":
+        if len({*self.names}) < len(self.names):
+            raise ValueError(f"a property is named twice in {', '.join(self.names)}")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every property that is measured; the first is the one that is shared out."""
+        return (self.name, *self.also)
 
 
 class GameConfig(Section):
@@ -215,6 +228,13 @@ class ValuationConfig(Section):
                 f"generation.n_steps {self.generation.n_steps} must not exceed the {n_timesteps} timesteps of the "
                 "noise schedule"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _clusters_have_images(self) -> "ValuationConfig":
+        n_images, n_clusters = self.generation.n_images, self.property.n_clusters
+        if "diversity" in self.property.names and n_images < n_clusters:
+            raise ValueError(f"property.n_clusters {n_clusters} must not exceed the {n_images} images generated")
         return self
 
     def coalition_training(self) -> TrainingConfig:

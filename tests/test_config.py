@@ -166,8 +166,8 @@ def test_unknown_preset_is_told_the_nearest():
             ["model", "attention_head_dim 20 is more than the 16 channels"],
         ),
         (
-            {"noise_schedule.num_train_timesteps": 10},
-            ["generation.n_steps 20 must not exceed the 10 timesteps"],
+            {"noise_schedule.num_train_timesteps": 5},
+            ["generation.n_steps 10 must not exceed the 5 timesteps"],
         ),
     ],
 )

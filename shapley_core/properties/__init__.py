@@ -9,6 +9,7 @@ from shapley_core.properties.base import Property
 _PROPERTIES = {
     "inception_score": "shapley_core.properties.inception_score:InceptionScore",
     "colourfulness": "shapley_core.properties.colourfulness:Colourfulness",
+    "diversity": "shapley_core.properties.diversity:Diversity",
 }
 
 

@@ -1,7 +1,8 @@
 """What a global model property is: a number for a set of generated images.
 
 A property may need a reference made once per valuation (a classifier, clusters). ``fit`` makes it from the training
-data and writes it to a folder; ``load`` reads it back, in another process, for every shard of coalitions.
+data and the full model's images and writes it to a folder; ``load`` reads it back, in another process, for every shard
+of coalitions.
 """
 
 from pathlib import Path
@@ -25,8 +26,13 @@ class Property(Protocol):
         """Raise :class:`UserError` where the data cannot support this property; called before any training."""
 
     @classmethod
-    def fit(cls, dataset: ContributorDataset, config: PropertyConfig, seed: int, folder: Path) -> dict[str, float]:
-        """Make the reference and write it to ``folder``; returns facts about it (e.g. a classifier's accuracy)."""
+    def fit(
+        cls, dataset: ContributorDataset, generated: Images, config: PropertyConfig, seed: int, folder: Path
+    ) -> dict[str, float]:
+        """Make the reference from the training data and what the full model generates, and write it to ``folder``.
+
+        Returns facts about it: the property of the ``training_images``, the accuracy of a classifier.
+        """
 
     @classmethod
     def load(cls, folder: Path, config: PropertyConfig) -> Self:

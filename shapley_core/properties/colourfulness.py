@@ -42,7 +42,9 @@ class Colourfulness:
             raise UserError("colourfulness needs colour images: set data.mode=RGB, or choose another property")
 
     @classmethod
-    def fit(cls, dataset: ContributorDataset, config: PropertyConfig, seed: int, folder: Path) -> dict[str, float]:
+    def fit(
+        cls, dataset: ContributorDataset, generated: Images, config: PropertyConfig, seed: int, folder: Path
+    ) -> dict[str, float]:
         """Nothing to make; tells the property of the training images."""
         per_image = image_colourfulness(dataset.images())
         return {"training_images": float(np.percentile(per_image, config.percentile))}

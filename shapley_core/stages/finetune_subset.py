@@ -46,8 +46,9 @@ def finetune_subset(
     data = ContributorDataset.load(dataset)
     models.mkdir(parents=True, exist_ok=True)
     kept = UtilityStore(open_store(store), read_game_id(reference)).load()
-    known = kept[(kept["property"] == settings.property.name) & (kept["status"] == OK)]
-    done = {*zip(known["key"], known["seed"], strict=True)}
+    known = kept[kept["property"].isin(settings.property.names) & (kept["status"] == OK)]
+    n_properties = known.groupby(["key", "seed"])["property"].nunique()
+    done = {*n_properties.index[n_properties == len(settings.property.names)]}
     done |= {(record.key, record.seed) for record in read_records(models).values()}
     rows = Plan.load(plan).shard(shard).to_dict("records")
     missing = [row for row in rows if (row["key"], row["seed"]) not in done]

@@ -12,7 +12,7 @@ from shapley_core.config import ValuationConfig
 from shapley_core.seeds import derive_seed
 
 _GAME = "game.json"
-_PROPERTY = "property"
+_PROPERTIES = "properties"
 _GRIDS = "grids"
 _UTILITIES = "utilities.parquet"
 _LOGS = "logs"
@@ -23,9 +23,14 @@ def generation_seed(settings: ValuationConfig) -> int:
     return derive_seed(settings.seed, "generation")
 
 
-def property_folder(reference: Path) -> Path:
-    """Where the property's own reference stands."""
-    return reference / _PROPERTY
+def properties_folder(reference: Path) -> Path:
+    """Where the references of the properties stand."""
+    return reference / _PROPERTIES
+
+
+def property_folder(reference: Path, name: str) -> Path:
+    """Where a property's own reference stands."""
+    return properties_folder(reference) / name
 
 
 def write_game(reference: Path, facts: Mapping[str, Any]) -> None:

@@ -49,7 +49,8 @@ def prepare(
     design = draw_design(settings.game.design, len(data.contributors), settings.game.n_coalitions, settings.seed)
     if settings.game.estimator == "exact":
         check_whole(design)
-    get_property(settings.property.name).check(data, settings.property)
+    for name in settings.property.names:
+        get_property(name).check(data, settings.property)
     data.save(dataset)
     settings.save(config)
     n_images = sum(data.n_images.values())
@@ -65,7 +66,8 @@ def prepare(
 
 def check_names(settings: ValuationConfig) -> None:
     """Raise :class:`UserError` where a property or estimator of that name does not exist, or cannot use the design."""
-    check_property(settings.property.name)
+    for name in settings.property.names:
+        check_property(name)
     get_estimator(settings.game.estimator)
     if design_name(settings.game.design) in DESIGNS:  # what is no design is told as such, where it is drawn
         check_design(settings.game.estimator, settings.game.design)

@@ -1,7 +1,7 @@
 """reference: fixes the yardstick of the game before any coalition is measured.
 
-Makes what the property scores with (a classifier), names the game after everything that decides a coalition's value,
-and measures the full and the pruned model with it, so that the report can tell what pruning costs.
+Makes what the properties score with (a classifier, clusters), names the game after everything that decides a
+coalition's value, and measures the full and the pruned model with it, so that the report can tell what pruning costs.
 """
 
 import logging
@@ -20,10 +20,17 @@ from shapley_core.models.ddpm import to_model_range
 from shapley_core.models.device import compute_device
 from shapley_core.models.sampling import sample
 from shapley_core.properties import get_property
+from shapley_core.properties.base import Images
 from shapley_core.seeds import derive_seed
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.coalition_models import coalition_network, coalitions_at_once
-from shapley_core.stages.game_files import generation_seed, property_folder, write_game, write_grid
+from shapley_core.stages.game_files import (
+    generation_seed,
+    properties_folder,
+    property_folder,
+    write_game,
+    write_grid,
+)
 from shapley_core.stages.grids import image_grid
 from shapley_core.stages.keeping import checkpoint_digest, folder_digest
 from shapley_core.training.loop import DiffusionTrainer, TrainingRun
@@ -37,37 +44,40 @@ _TRIAL_STEPS = 5
 def reference(
     dataset: Path, config: Path, model: Path, pruned: Path, *, reference: Path, log: Path
 ) -> dict[str, float]:
-    """Write the property's reference, the game's identity and grids of sample images to the folder ``reference``."""
+    """Write the properties' references, the game's identity and grids of sample images to the folder ``reference``."""
     record = StageLog("reference")
     settings = ValuationConfig.load(config)
     data = ContributorDataset.load(dataset)
     device = compute_device(settings.run.threads)
-    folder = property_folder(reference)
-    folder.mkdir(parents=True, exist_ok=True)
-    property_class = get_property(settings.property.name)
-    with record.phase("training"):
-        record.facts |= property_class.fit(data, settings.property, derive_seed(settings.seed, "property"), folder)
-    measured = property_class.load(folder, settings.property)
-
     images = data.images()
     order = np.random.default_rng(derive_seed(settings.seed, "grid")).permutation(len(images))
     write_grid(reference, "Training images", image_grid(images[order]))
-    for title, fact, checkpoint in (
-        ("Full model", "full_model", model),
-        ("Pruned model", "pruned_model", pruned),
-    ):
+    generated: dict[str, Images] = {}
+    for fact, checkpoint in (("full_model", model), ("pruned_model", pruned)):
         unet = load_unet(checkpoint).to(device)
         begun = time.perf_counter()
         with record.phase("sampling"):
-            generated = sample(unet, settings.noise_schedule, settings.generation, generation_seed(settings))
+            generated[fact] = sample(unet, settings.noise_schedule, settings.generation, generation_seed(settings))
         sampling_seconds = time.perf_counter() - begun
+        write_grid(reference, fact.replace("_", " ").capitalize(), image_grid(generated[fact]))
+
+    for name in settings.property.names:
+        property_class = get_property(name)
+        folder = property_folder(reference, name)
+        folder.mkdir(parents=True, exist_ok=True)
+        seed = derive_seed(settings.seed, "property")
+        with record.phase("training"):
+            facts = property_class.fit(data, generated["full_model"], settings.property, seed, folder)
         with record.phase("scoring"):
-            record.facts[fact] = measured.score(generated)
-        write_grid(reference, title, image_grid(generated))
+            measured = property_class.load(folder, settings.property)
+            facts |= {fact: measured.score(pixels) for fact, pixels in generated.items()}
+        # The valued property's facts stand by themselves.
+        prefix = "" if name == settings.property.name else f"{name}_"
+        record.facts |= {f"{prefix}{fact}": value for fact, value in facts.items()}
     record.facts["seconds_per_coalition"] = _forecast(settings, images, pruned, sampling_seconds)
-    write_game(reference, _game_facts(settings, checkpoint_digest(pruned), folder))
+    write_game(reference, _game_facts(settings, checkpoint_digest(pruned), folder_digest(properties_folder(reference))))
     record.save(log)
-    return {name: float(record.facts[name]) for name in ("full_model", "pruned_model")}
+    return {name: float(record.facts[name]) for name in generated}
 
 
 def _forecast(settings: ValuationConfig, pixels: NDArray[np.uint8], pruned: Path, sampling_seconds: float) -> float:
@@ -100,13 +110,14 @@ def _forecast(settings: ValuationConfig, pixels: NDArray[np.uint8], pruned: Path
     return seconds
 
 
-def _game_facts(settings: ValuationConfig, pruned_digest: str, folder: Path) -> dict[str, object]:
+def _game_facts(settings: ValuationConfig, pruned_digest: str, properties_digest: str) -> dict[str, object]:
     decisive = {"model", "training"} if settings.game.retrains else {"finetuning"}
     facts: dict[str, object] = {
         "version": GAME_VERSION,
         "coalition_model": settings.game.coalition_model,
         **({} if settings.game.retrains else {"pruned_model": pruned_digest}),
-        "property_reference": folder_digest(folder),
+        "properties": sorted(settings.property.names),
+        "property_reference": properties_digest,
         "generation_seed": generation_seed(settings),
         **settings.model_dump(
             mode="json",
@@ -115,8 +126,8 @@ def _game_facts(settings: ValuationConfig, pruned_digest: str, folder: Path) -> 
                 **dict.fromkeys(decisive, True),
                 "noise_schedule": True,
                 "generation": {"n_images", "solver", "n_steps", "eta", "precision"},
-                "property": True,
             },
         ),
+        "property": settings.property.model_dump(mode="json", exclude={"name", "also"}),
     }
     return {"game_id": game_id(facts), **facts}

@@ -1,4 +1,4 @@
-"""score: measures the property of each coalition's images, and puts the utilities into the store, for ever."""
+"""score: measures the properties of each coalition's images, and puts the utilities into the store, for ever."""
 
 import logging
 import math
@@ -44,19 +44,22 @@ def score(
     root = open_store(store)
     kept = UtilityStore(root, read_game_id(reference))
     kept.describe(read_game(reference))
-    name = settings.property.name
-    measured = get_property(name).load(property_folder(reference), settings.property)
+    properties = {
+        name: get_property(name).load(property_folder(reference, name), settings.property)
+        for name in settings.property.names
+    }
     records = read_records(images).values()
-    values: dict[str, float] = {}
+    values: dict[tuple[str, str], float] = {}
 
     def measure(chosen: Sequence[CoalitionRecord]) -> None:
         for record in chosen:
             pixels = np.load(images / f"{record.key}.npy", allow_pickle=False)
-            value = measured.score(pixels)
-            if not math.isfinite(value):
-                raise ValueError(f"the property is {value}")
+            scores = {name: measured.score(pixels) for name, measured in properties.items()}
+            for name, value in scores.items():
+                if not math.isfinite(value):
+                    raise ValueError(f"the {name} is {value}")
             root.write(sample_key(reference, record.key), image_grid(pixels))
-            values[record.key] = value
+            values.update({(record.key, name): value for name, value in scores.items()})
 
     with log.phase("scoring"):
         for record in records:
@@ -64,13 +67,17 @@ def score(
             if record.status == OK:
                 attempt([record], "scoring", measure)
             record.scoring_seconds = time.perf_counter() - begun
-    rows = [{**asdict(r), "property": name, "value": values.get(r.key, math.nan)} for r in records]
+    rows = [
+        {**asdict(record), "property": name, "value": values.get((record.key, name), math.nan)}
+        for record in records
+        for name in properties
+    ]
     new = pd.DataFrame(rows, columns=UTILITY_SCHEMA.names)
     kept.append(new)
     everything = merge_utilities([kept.load(), new])
     in_shard = everything["key"].isin(Plan.load(plan).shard(shard)["key"])
-    mine = everything[in_shard & (everything["property"] == name)]
+    mine = everything[in_shard & everything["property"].isin(settings.property.names)]
     write_utilities(mine, utility_file(utilities))
-    logger.info("shard %d: scored %d coalitions", shard, len(rows))
+    logger.info("shard %d: scored %d coalitions", shard, len(records))
     log.save(log_folder(utilities) / f"score-{shard}.json")
-    return {"scored": len(rows)}
+    return {"scored": len(records)}

@@ -87,7 +87,7 @@ def test_the_percentile_comes_from_the_configuration_90_by_default(make_dataset,
     data = make_dataset("RGB", a=(RED, None, 3), b=(GREY, None, 5))
     config = PropertyConfig(name="colourfulness", percentile=75)
     Colourfulness.check(data, config)
-    facts = Colourfulness.fit(data, config, seed=0, folder=tmp_path)
+    facts = Colourfulness.fit(data, data.images(), config, seed=0, folder=tmp_path)
     assert facts == {"training_images": Colourfulness.load(tmp_path, config).score(data.images())}
     assert list(tmp_path.iterdir()) == []  # it needs no reference
 

@@ -65,7 +65,7 @@ def test_it_lies_between_one_and_the_classes_and_has_no_order(p, random):
 def fitted(digits, tmp_path_factory):
     """The classifier of the digits: its facts and its folder."""
     folder = tmp_path_factory.mktemp("classifier")
-    return InceptionScore.fit(digits, config(), 0, folder), folder
+    return InceptionScore.fit(digits, digits.images(), config(), 0, folder), folder
 
 
 def test_the_classifier_knows_the_digits(fitted):
@@ -113,7 +113,7 @@ def test_a_fit_is_a_function_of_its_seed(make_dataset, tmp_path):
     for folder, seed in (("first", 1), ("second", 1), ("third", 2)):
         (tmp_path / folder).mkdir()
         state = torch.get_rng_state()
-        scores.append(InceptionScore.fit(data, config(5), seed, tmp_path / folder)["training_images"])
+        scores.append(InceptionScore.fit(data, data.images(), config(5), seed, tmp_path / folder)["training_images"])
         assert torch.equal(torch.get_rng_state(), state)
         torch.manual_seed(len(scores))
     assert scores[0] == scores[1] != scores[2]
@@ -124,7 +124,7 @@ def test_without_labels_the_contributors_are_the_classes(mode, make_dataset, tmp
     data = make_dataset(mode, dark=(40, None, 20), light=(200, None, 20), medium=(120, None, 20))
     assert data.labels is None
     InceptionScore.check(data, config())
-    facts = InceptionScore.fit(data, config(60), 0, tmp_path)
+    facts = InceptionScore.fit(data, data.images(), config(60), 0, tmp_path)
     assert facts["classifier_classes"] == 3
     assert facts["classifier_accuracy"] == 1
     measured = InceptionScore.load(tmp_path, config())
@@ -136,18 +136,19 @@ def test_without_labels_the_contributors_are_the_classes(mode, make_dataset, tmp
 def test_labels_come_before_contributors(make_dataset, tmp_path):
     # Three contributors, two labels that cut across them.
     data = make_dataset(a=(40, "dark", 15), b=(50, "dark", 15), c=(200, "light", 30))
-    facts = InceptionScore.fit(data, config(60), 0, tmp_path)
+    facts = InceptionScore.fit(data, data.images(), config(60), 0, tmp_path)
     assert facts["classifier_classes"] == 2
     assert facts["training_images"] == pytest.approx(2, abs=0.1)
 
 
 def test_one_class_cannot_be_scored(make_dataset):
     data = make_dataset(a=(40, "digit", 3), b=(200, "digit", 3))
-    with pytest.raises(UserError, match=r"needs at least two classes.*choose another property"):
+    with pytest.raises(UserError, match=r"at least two classes.*choose another property"):
         InceptionScore.check(data, config())
     InceptionScore.check(make_dataset(a=(40, "one", 3), b=(200, "two", 3)), config())
 
 
 def test_two_images_are_enough_to_be_fitted(make_dataset, tmp_path):
-    facts = InceptionScore.fit(make_dataset(a=(40, None, 1), b=(200, None, 1)), config(2), 0, tmp_path)
+    data = make_dataset(a=(40, None, 1), b=(200, None, 1))
+    facts = InceptionScore.fit(data, data.images(), config(2), 0, tmp_path)
     assert np.isfinite(list(facts.values())).all()

@@ -201,3 +201,34 @@ def test_the_number_of_copies_changes_no_more_than_rounding(tiny: Path, tmp_path
     one_by_one = value(tmp_path, TINY | {"run.copies": 1})
     difference = utilities(one_by_one)["value"] - utilities(tiny)["value"]
     assert difference.abs().max() < 0.02
+
+
+def test_two_properties_of_the_same_images_and_either_can_be_valued(tiny: Path, tmp_path: Path) -> None:
+    both = {"property.also": ["diversity"], "property.n_clusters": 8}
+    results = value(tmp_path / "first", TINY | both, store=tmp_path / "store")
+    table = utilities(results)
+    first = table[table["property"] == "inception_score"].reset_index(drop=True)
+    # Measured beside it, diversity changes nothing of the score.
+    pd.testing.assert_frame_equal(first, utilities(tiny), check_exact=True)
+    assert sorted(table["key"]) == sorted([*first["key"]] * 2)
+    assert table.loc[table["property"] == "diversity", "value"].between(0, np.log(8)).all()
+
+    swapped = Chain(tmp_path / "second", str(tmp_path / "store"))
+    swapped.prepare("digits", TINY | {**both, "property.name": "diversity", "property.also": ["inception_score"]})
+    shards = swapped.models()
+    assert [swapped.measure(shard) for shard in shards] == [0, 0]
+    values = json.loads((swapped.estimate(shards) / "values.json").read_text())
+    assert values["property"] == "diversity"
+    assert (
+        values["full_value"]
+        == table.set_index(["property", "key"])["value"]["diversity"][
+            Plan.load(swapped.path("plan")).table.set_index("kind")["key"]["full"]
+        ]
+    )
+
+
+def test_a_property_that_is_added_is_measured(tiny: Path, tmp_path: Path) -> None:
+    chain = Chain(tmp_path, str(tiny.parent / "store"))
+    chain.prepare("digits", TINY | {"property.also": ["diversity"], "property.n_clusters": 8})
+    shards = chain.models()
+    assert chain.measure(shards[0]) == 13

@@ -10,8 +10,8 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from numpy.typing import NDArray
 
 from shapley_core.config import GenerationConfig, NoiseScheduleConfig
+from shapley_core.device import precision
 from shapley_core.models.ddpm import sampling_schedule, to_pixels
-from shapley_core.models.device import precision
 from shapley_core.seeds import derive_seed
 
 # CPU kernels treat full blocks of the batch and the remainder by different code, whose sums round differently. With

@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 
 from shapley_core.config import ValuationConfig
 from shapley_core.data.dataset import ContributorDataset
+from shapley_core.device import compute_device
 from shapley_core.games.plan import Plan
 from shapley_core.games.store import UtilityStore
 from shapley_core.models.ddpm import to_model_range, untrained
-from shapley_core.models.device import compute_device
 from shapley_core.progress import Progress
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.coalition_models import coalition_network, coalitions_at_once, starting_network

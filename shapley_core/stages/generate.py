@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.torch import load_file
 
 from shapley_core.config import ValuationConfig
-from shapley_core.models.device import compute_device, speed_up
+from shapley_core.device import compute_device, speed_up
 from shapley_core.models.sampling import sample
 from shapley_core.progress import Progress
 from shapley_core.stage_log import StageLog

@@ -24,8 +24,8 @@ def prune(dataset: Path, config: Path, model: Path, store: str, *, pruned: Path,
 
 
 def _prune(model: Path, task: ModelTask) -> StageLog:
+    from shapley_core.device import compute_device
     from shapley_core.models.checkpoint import load_unet, n_parameters, save_unet  # here, because it imports torch
-    from shapley_core.models.device import compute_device
     from shapley_core.pruning.unet import prune_unet
     from shapley_core.stages.training_on_all import train_on_all
 

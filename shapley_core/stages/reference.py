@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from shapley_core.config import ValuationConfig
 from shapley_core.data.dataset import ContributorDataset
+from shapley_core.device import compute_device
 from shapley_core.forecast import in_words
 from shapley_core.games.identity import GAME_VERSION, game_id
 from shapley_core.models.checkpoint import load_unet
 from shapley_core.models.ddpm import to_model_range
-from shapley_core.models.device import compute_device
 from shapley_core.models.sampling import sample
 from shapley_core.properties import get_property
 from shapley_core.properties.base import Images

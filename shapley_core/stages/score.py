@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from shapley_core.config import ValuationConfig
+from shapley_core.device import compute_device
 from shapley_core.games.plan import Plan
 from shapley_core.games.store import UtilityStore
 from shapley_core.games.utilities import UTILITY_SCHEMA, merge_utilities, write_utilities
-from shapley_core.models.device import compute_device
 from shapley_core.properties import get_property
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.coalitions import OK, CoalitionRecord, attempt, read_records

@@ -14,9 +14,9 @@ def train(dataset: Path, config: Path, store: str, *, model: Path, log: Path) ->
 
 
 def _train(task: ModelTask) -> StageLog:
+    from shapley_core.device import compute_device
     from shapley_core.models.checkpoint import n_parameters, save_unet  # here, because it imports torch
     from shapley_core.models.ddpm import build_unet
-    from shapley_core.models.device import compute_device
     from shapley_core.stages.training_on_all import train_on_all
 
     settings = task.settings

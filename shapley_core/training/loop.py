@@ -20,8 +20,8 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from safetensors.torch import load_file, save_file
 
 from shapley_core.config import NoiseScheduleConfig, TrainingConfig
+from shapley_core.device import precision, speed_up
 from shapley_core.models.ddpm import training_schedule
-from shapley_core.models.device import precision, speed_up
 from shapley_core.models.stacked import stack
 from shapley_core.progress import Progress
 from shapley_core.training.draws import Batch, draw_ahead

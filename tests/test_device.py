@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from shapley_core.models.device import compute_device
+from shapley_core.device import compute_device
 
 
 @pytest.fixture(autouse=True)

@@ -61,6 +61,17 @@ mlflow: $(READY) ## Open MLflow on the runs so far, at http://127.0.0.1:5000
 bench: $(READY) ## Measure speed: coalitions per hour against diffusers' documentation, and the utility store
 	$(BIN)/python -m benchmarks.coalitions --out runs/bench
 	$(BIN)/python -m benchmarks.store
+	$(BIN)/python -m benchmarks.growth --out runs/growth
+
+.PHONY: bench-estimators
+bench-estimators: $(READY) ## Judge the estimators on games whose values are known, against shap, shapiq and pyDVL
+	test -x runs/peers/bin/python || $(PYTHON) -m venv runs/peers
+	runs/peers/bin/python -m pip install --quiet shap==0.51.0 shapiq==1.4.1 pandas pyarrow
+	test -x runs/pydvl/bin/python || $(PYTHON) -m venv runs/pydvl
+	runs/pydvl/bin/python -m pip install --quiet pyDVL==0.10.0 pandas pyarrow==18.1.0
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.estimators measure --out runs/estimators \
+	  --peers shap,shapiq=$(CURDIR)/runs/peers/bin/python pydvl=$(CURDIR)/runs/pydvl/bin/python
+	$(BIN)/python -m benchmarks.estimators report --out runs/estimators
 
 .PHONY: fidelity
 fidelity: $(READY) ## Measure how true sparsified fine-tuning is to retraining (hours; goes on where it was killed)

@@ -53,7 +53,7 @@ SIZES = {
             "generation.n_steps": 10,
             "generation.batch_size": 64,
         },
-        2,
+        4,
     ),
     "32x32 colour": Size(
         {
@@ -72,7 +72,7 @@ SIZES = {
             "generation.n_steps": 5,
             "generation.batch_size": 32,
         },
-        2,
+        4,
     ),
 }
 

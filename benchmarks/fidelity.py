@@ -23,8 +23,13 @@ from shapley_core.stages.chain import Chain
 from shapley_core.stages.game_files import utility_file
 
 #: The coalitions: balanced over sizes, each beside its complement.
-COALITIONS: dict[str, Any] = {"game.design": "leverage", "game.n_coalitions": 40, "run.shard_size": 8}
-#: What the knobs are turned around: the paper's pruning ratio.
+COALITIONS: dict[str, Any] = {
+    "game.design": "leverage",
+    "game.n_coalitions": 40,
+    "run.shard_size": 8,
+    "generation.n_steps": 20,
+}
+#: What the knobs are turned around: the paper's pruning ratio, and twice the preset's sampling steps.
 CENTRE: dict[str, Any] = {"pruning.ratio": 0.3}
 RETRAINING: dict[str, Any] = {"game.coalition_model": "retraining"}
 
@@ -36,6 +41,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     **{f"learning rate {lr}": {"finetuning.learning_rate": lr} for lr in (3e-4, 1e-3, 2e-3, 4e-3)},
     **{f"images {n}": {"generation.n_images": n} for n in (128, 256, 512, 1024)},
     **{f"sampling steps {n}": {"generation.n_steps": n} for n in (5, 10, 20, 50, 100)},
+    "bfloat16 sampling": {"generation.precision": "bfloat16"},
     **{f"DPM-Solver++ steps {n}": {"generation.n_steps": n, "generation.solver": "dpmsolver++"} for n in (5, 10, 20)},
 }
 

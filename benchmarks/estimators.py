@@ -1,0 +1,238 @@
+"""Estimators judged on games whose values are known, against the paper's method and other packages.
+
+Every method gets the same games, the same noise and the same number of coalitions besides null and full. The peers run
+in environments of their own (``make bench-estimators`` makes them), because their requirements do not agree with ours.
+
+    python -m benchmarks.estimators measure --out runs/estimators --peers shap,shapiq=…/python pydvl=…/python
+    python -m benchmarks.estimators report --out runs/estimators    # benchmarks/results/estimators.csv, docs/
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from benchmarks.oracle import SMALL, Game, Oracle, games
+from shapley_core.errors import UserError
+from shapley_core.estimators import get_estimator
+from shapley_core.games.designs import draw_design
+from shapley_core.games.measured import MeasuredGame
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+#: Title of a method to the design that draws its coalitions and its estimator.
+METHODS = {
+    "the paper's": ("iid", "kernel_shap"),
+    "kernel_shap, paired": ("paired", "kernel_shap"),
+    "leverage_shap": ("leverage", "leverage_shap"),
+    "odd_ridge": ("leverage", "odd_ridge"),
+    "odd_ridge, paired": ("paired", "odd_ridge"),
+    "odd_ridge, iid": ("iid", "odd_ridge"),
+    "polyshap": ("paired", "polyshap"),
+    "regression_msr": ("leverage", "regression_msr"),
+    "tree_msr": ("leverage", "tree_msr"),
+    "stratified": ("stratified", "stratified"),
+    "permutation": ("antithetic_permutation", "permutation"),
+}
+#: Too slow for the large games, and for thirty repetitions of the others.
+_REAL_ONLY = ("tree_msr",)
+_FACTS = ["game", "n", "noise", "m", "method", "repetition", "milliseconds", "asked"]
+_RESULTS = Path(__file__).parent / "results" / "estimators.csv"
+_DOCS = Path(__file__).parents[1] / "docs"
+
+
+def measure(out: Path, peers: list[str], repetitions: int) -> None:
+    """Every method on every game, budget and repetition: rows of our own, and one file per peers' environment."""
+    out.mkdir(parents=True, exist_ok=True)
+    tasks = [(game.name, repetitions) for game in games()]
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        parts = [rows for part in pool.map(_measure_game, *zip(*tasks, strict=True)) for rows in part]
+    pd.DataFrame(parts).to_parquet(out / "ours.parquet", index=False)
+    root = Path(__file__).parents[1]
+    running = []
+    for peer in peers:
+        names, _, python = peer.partition("=")
+        command = [python, "-m", "benchmarks.peers", *names.split(","), "--repetitions", str(repetitions)]
+        target = out / f"peers-{names.replace(',', '-')}.csv"
+        environment = os.environ | {"PYTHONPATH": str(root)}
+        running.append(subprocess.Popen([*command, "--out", str(target)], env=environment, cwd=root))
+    if any(process.wait() for process in running):
+        sys.exit("a peer's environment failed; its own message is above")
+
+
+def _measure_game(name: str, repetitions: int) -> list[dict[str, object]]:
+    return list(_rows(next(game for game in games() if game.name == name), repetitions))
+
+
+def _rows(game: Game, repetitions: int) -> Iterator[dict[str, object]]:
+    for noise, deviation in game.noises.items():
+        for m in game.budgets:
+            for method, (design, estimator) in METHODS.items():
+                if method in _REAL_ONLY and game.n >= SMALL:
+                    continue
+                for repetition in range(repetitions):
+                    oracle = Oracle(game, deviation, repetition)
+                    try:
+                        yield {
+                            **dict(zip(_FACTS, (game.name, game.n, noise, m, method, repetition), strict=False)),
+                            **_one(game, oracle, design, estimator, m, repetition),
+                        }
+                    except UserError:
+                        continue  # too few coalitions for this estimator; the report counts the repetitions
+
+
+def _one(game: Game, oracle: Oracle, design: str, estimator: str, m: int, seed: int) -> dict[str, object]:
+    drawn = draw_design(design, game.n, m, seed)
+    measured = MeasuredGame(
+        contributors=tuple(f"c{i:03d}" for i in range(game.n)),
+        membership=drawn.membership,
+        values=oracle(drawn.membership),
+        weight=drawn.weight,
+        pair=drawn.pair,
+        null_value=float(oracle(np.zeros((1, game.n)))[0]),
+        full_value=float(oracle(np.ones((1, game.n)))[0]),
+        property="score",
+        design=design,
+        n_planned=len(drawn.membership),
+        orders=drawn.orders,
+    )
+    begun = time.perf_counter()
+    attribution = get_estimator(estimator)(measured, seed=seed)
+    milliseconds = 1e3 * (time.perf_counter() - begun)
+    inside = (attribution.ci_low <= game.values) & (game.values <= attribution.ci_high)
+    told = np.isfinite(attribution.std_errors)
+    return {
+        "milliseconds": milliseconds,
+        "asked": len(oracle.asked),
+        "coverage": float(inside[told].mean()) if told.any() else np.nan,
+        **judged(game, attribution.values),
+    }
+
+
+def judged(game: Game, values: np.ndarray) -> dict[str, float]:
+    """Squared error over the spread of the true values (1: no better than equal shares), and rank correlation."""
+    spread = ((game.values - game.values.mean()) ** 2).sum()
+    with np.errstate(invalid="ignore"):
+        rank = spearmanr(values, game.values).statistic if np.ptp(values) else 0.0
+    return {"error": float(((values - game.values) ** 2).sum() / spread), "spearman": float(rank)}
+
+
+def collected(out: Path) -> pd.DataFrame:
+    """Our rows and the peers', judged alike."""
+    by_name = {game.name: game for game in games()}
+    parts = [pd.read_parquet(out / "ours.parquet")]
+    for path in sorted(out.glob("peers-*.csv")):
+        table = pd.read_csv(path)
+        columns = [name for name in table if name.startswith("value_")]
+        scores = [
+            judged(by_name[row["game"]], row[columns[: row["n"]]].to_numpy(dtype=float)) for _, row in table.iterrows()
+        ]
+        parts.append(pd.concat([table[_FACTS], pd.DataFrame(scores)], axis=1))
+    return pd.concat(parts, ignore_index=True)
+
+
+def report(out: Path) -> None:
+    """The table of medians and quartiles, figures, and the part of docs/estimators.md that is made of numbers."""
+    rows = collected(out)
+    keys = ["game", "n", "noise", "m", "method"]
+    grouped = rows.groupby(keys, sort=False)
+    table = grouped.agg(
+        error_mean=("error", "mean"),
+        error_median=("error", "median"),
+        error_lower=("error", lambda e: e.quantile(0.25)),
+        error_upper=("error", lambda e: e.quantile(0.75)),
+        spearman=("spearman", "median"),
+        coverage=("coverage", "mean"),
+        milliseconds=("milliseconds", "median"),
+        repetitions=("error", "size"),
+    ).reset_index()
+    _RESULTS.parent.mkdir(exist_ok=True)
+    table.round(5).to_csv(_RESULTS, index=False)
+    (_DOCS / "estimators-tables.md").write_text(_tables(table))
+    for kind, name in (("digits", "estimators-real"), ("n=", "estimators-closed-form")):
+        _figure(table[table["game"].str.contains(kind)], _DOCS / f"{name}.png")
+
+
+def _tables(table: pd.DataFrame) -> str:
+    """Median error by game and method at 4n and 10n, coverage at 10n and more, milliseconds."""
+    lines = ["<!-- written by python -m benchmarks.estimators report -->", ""]
+    for times in (4, 10):
+        chosen = table[table["m"] == times * table["n"]]
+        lines += [f"## Median normalised squared error at m = {times}n", "", *_markdown(chosen, "error_median", 3), ""]
+        lines += [f"## Rank correlation at m = {times}n", "", *_markdown(chosen, "spearman", 2), ""]
+    covered = table[(table["m"] >= 10 * table["n"]) & (table["noise"] != "none") & table["coverage"].notna()]
+    covered = covered.groupby(["game", "n", "noise", "method"], sort=False, as_index=False)["coverage"].mean()
+    lines += ["## Coverage of the 95 % interval, games with noise, m of 10n and more", ""]
+    lines += [*_markdown(covered, "coverage", 3), ""]
+    chosen = table[(table["m"] == 4 * table["n"]) & (table["noise"] == "none")]
+    lines += ["## Milliseconds at m = 4n, games without noise", "", *_markdown(chosen, "milliseconds", 1), ""]
+    return "\n".join(lines)
+
+
+def _markdown(table: pd.DataFrame, value: str, digits: int) -> list[str]:
+    wide = table.assign(game=table["game"] + ", noise: " + table["noise"]).pivot_table(
+        value, "method", "game", sort=False
+    )
+    head = ["method", *wide.columns]
+    rows = [[method, *("" if np.isnan(x) else f"{x:.{digits}f}" for x in row)] for method, row in wide.iterrows()]
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def _figure(table: pd.DataFrame, path: Path) -> None:
+    """Error against budget: one panel per game and noise, medians with their quartiles."""
+    shown = ["the paper's", "leverage_shap", "odd_ridge", "regression_msr", "permutation"]
+    shown += [method for method in table["method"].unique() if method not in METHODS and "SVARM" not in method]
+    panels = list(table.groupby(["game", "noise"], sort=False))
+    columns = 4
+    lines = -(-len(panels) // columns)
+    figure, axes = plt.subplots(lines, columns, figsize=(15, 3.2 * lines), squeeze=False, layout="constrained")
+    for axis, ((game, noise), part) in zip(axes.flat, panels, strict=False):
+        for colour, method in zip(plt.colormaps["tab10"].colors, shown, strict=False):
+            line = part[part["method"] == method].sort_values("m")
+            if len(line):
+                x = line["m"] / line["n"]
+                axis.plot(x, line["error_median"], "o-", color=colour, label=method, markersize=3)
+                axis.fill_between(x, line["error_lower"], line["error_upper"], color=colour, alpha=0.12, linewidth=0)
+        axis.axhline(1, color="0.6", linewidth=0.8, linestyle=":")
+        axis.set(xscale="log", yscale="log", title=f"{game}, noise: {noise}")
+        axis.title.set_fontsize(9)
+        ticks = sorted((part["m"] / part["n"]).unique())
+        axis.set_xticks(ticks, [f"{tick:.0f}n" for tick in ticks])
+        axis.minorticks_off()
+    for axis in axes.flat[len(panels) :]:
+        axis.axis("off")
+    figure.supxlabel("coalitions")
+    figure.supylabel("squared error / spread of the true values (1: equal shares)")
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=8)
+    figure.savefig(path, dpi=80)
+    plt.close(figure)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["measure", "report"])
+    parser.add_argument("--out", type=Path, default=Path("runs/estimators"))
+    parser.add_argument("--peers", nargs="*", default=[], help="names=python of the environment that has them")
+    parser.add_argument("--repetitions", type=int, default=30)
+    arguments = parser.parse_args()
+    if arguments.what == "measure":
+        measure(arguments.out, arguments.peers, arguments.repetitions)
+    else:
+        report(arguments.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Games that estimators are judged by: the whole games that were measured, and games whose values are known.
+
+Every method asks the same oracle, which adds the same noise to the same coalition in a repetition, whoever asks: noise
+belongs to a measurement, and a coalition that is asked for twice was measured once. Imports nothing but numpy, pandas
+and this project's games, so that the peers' environments can ask, too.
+"""
+
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from math import factorial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "estimators"))
+import closed_form
+
+Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.bool_]
+
+FOLDER = Path(__file__).parent / "games"
+#: Contributors of the closed-form games: as many as a laptop values, and as many as the paper's artists.
+SMALL, LARGE = 20, 258
+
+
+@dataclass(frozen=True, eq=False)
+class Game:
+    """A game with its Shapley values.
+
+    Attributes:
+        name: of the game, with the number of contributors.
+        n: contributors.
+        v: utilities (rows,) of coalitions (rows, n).
+        values: (n,) Shapley values.
+        noises: standard deviations of the measurement at which it is played, by name.
+    """
+
+    name: str
+    n: int
+    v: Callable[[Rows], Floats]
+    values: Floats
+    noises: dict[str, float]
+
+    @property
+    def budgets(self) -> list[int]:
+        """Coalitions besides null and full: 2n to 50n, and no more than there are."""
+        times = (2, 4, 10, 25, 50) if self.n <= SMALL else (2, 4, 10)
+        return [m for m in (self.n * t for t in times) if m <= 2.0**self.n - 2]
+
+
+@dataclass(eq=False)
+class Oracle:
+    """A game as one repetition measures it; knows how long the asking took."""
+
+    game: Game
+    noise: float
+    repetition: int
+    seconds: float = 0.0
+    asked: set[bytes] = field(default_factory=set)
+
+    def __call__(self, rows: npt.ArrayLike) -> Floats:
+        """Noisy utilities (rows,) of coalitions (rows, n); those of nobody and everybody are without noise."""
+        begun = time.perf_counter()
+        z = np.atleast_2d(np.asarray(rows)).astype(bool)
+        utilities = np.asarray(self.game.v(z), dtype=np.float64)
+        interior = z.any(axis=1) & ~z.all(axis=1)
+        keys = [row.tobytes() for row in np.packbits(z[interior], axis=1)]
+        self.asked.update(keys)
+        if self.noise:
+            utilities[interior] += self.noise * np.array([self._deviate(key) for key in keys])
+        self.seconds += time.perf_counter() - begun
+        return utilities
+
+    def _deviate(self, key: bytes) -> float:
+        return float(np.random.default_rng([self.repetition, zlib.crc32(key), zlib.adler32(key)]).standard_normal())
+
+
+def games() -> Iterator[Game]:
+    """The real games whose tables are there, one per property; then the closed-form games."""
+    for path in sorted(FOLDER.glob("*.parquet")):
+        yield from real_games(path)
+    for n in (SMALL, LARGE):
+        for name, game in closed_form.GAMES.items():
+            known = game(n)
+            yield Game(f"{name} n={n}", n, known.v, known.values, {"none": 0.0, "half": 0.5 * known.spread})
+
+
+def real_games(path: Path) -> Iterator[Game]:
+    """A measured game per property: the table is the game, with the noise that is in it.
+
+    "again" adds noise of the size that a second measurement of a coalition shows.
+    """
+    table = pd.read_parquet(path)
+    first = table[table["repetition"] == 0]
+    n = int(np.log2(len(first)))
+    bits = np.array([sum(1 << i for i in members) for members in first["members"]])
+    for name in ("inception_score", "diversity"):
+        utilities = np.empty(2**n)
+        utilities[bits] = first[name]
+        noise = repetition_noise(table, name)
+        yield Game(
+            f"{path.stem} {name}",
+            n,
+            lambda z, u=utilities, n=n: u[z @ (1 << np.arange(n))],
+            shapley_values(utilities),
+            {"none": 0.0, "again": noise},
+        )
+
+
+def repetition_noise(table: pd.DataFrame, name: str) -> float:
+    """Standard deviation of one measurement of a coalition, from those that were measured twice."""
+    keyed = table.assign(key=table["members"].map(tuple))
+    twice = keyed[keyed.duplicated("key", keep=False)]
+    return float(np.sqrt((twice.groupby("key")[name].var(ddof=1)).mean()))
+
+
+def shapley_values(utilities: Floats) -> Floats:
+    """(n,) of a table (2^n,) by bit mask: the definition."""
+    n = int(np.log2(len(utilities)))
+    masks = np.arange(2**n)
+    sizes = np.array([mask.bit_count() for mask in range(2**n)])
+    weight = np.array([factorial(s) * factorial(n - s - 1) / factorial(n) for s in range(n)])
+    values = np.empty(n)
+    for i in range(n):
+        without = masks[(masks >> i) & 1 == 0]
+        values[i] = weight[sizes[without]] @ (utilities[without | 1 << i] - utilities[without])
+    return values

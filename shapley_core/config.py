@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
@@ -44,10 +44,36 @@ class DataConfig(Section):
         return {"L": 1, "RGB": 3}[self.mode]
 
 
-class ModelConfig(Section):
-    """The UNet (diffusers ``UNet2DModel``); sample size and channels come from the data."""
+class AutoencoderConfig(Section):
+    """The autoencoder of latent diffusion (diffusers ``VQModel``; arXiv 2112.10752): frozen, the same for everybody."""
 
-    family: Literal["ddpm"] = "ddpm"
+    weights: str = Field(
+        "",
+        description="a trained VQModel in diffusers' layout: folder, s3:// address or hub name; empty: one is trained "
+        "on everybody's images first",
+    )
+    block_out_channels: tuple[PositiveInt, ...] = Field((32, 64), min_length=2)
+    layers_per_block: int = Field(1, ge=1)
+    norm_num_groups: int = Field(8, ge=1)
+    latent_channels: int = Field(3, ge=1)
+    num_vq_embeddings: int = Field(256, ge=2, description="entries of the code book")
+    steps: int = Field(2000, ge=1)
+    batch_size: int = Field(32, ge=2)
+    learning_rate: float = Field(1e-3, gt=0)
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent pixel and side."""
+        return int(2 ** (len(self.block_out_channels) - 1))
+
+
+class ModelConfig(Section):
+    """The UNet (diffusers ``UNet2DModel``); sample size and channels come from the data, or from the autoencoder."""
+
+    family: Literal["ddpm", "ldm"] = Field(
+        "ddpm", description="diffusion of pixels (arXiv 2006.11239), or of an autoencoder's latents (arXiv 2112.10752)"
+    )
+    autoencoder: AutoencoderConfig | None = Field(None, description="of the family ldm")
     block_out_channels: tuple[PositiveInt, ...] = Field(min_length=1)
     down_block_types: tuple[Literal["DownBlock2D", "AttnDownBlock2D"], ...]
     up_block_types: tuple[Literal["UpBlock2D", "AttnUpBlock2D"], ...]
@@ -55,6 +81,13 @@ class ModelConfig(Section):
     norm_num_groups: int = Field(32, ge=1)
     add_attention: bool = Field(True, description="self-attention in the middle block")
     attention_head_dim: int | None = Field(8, ge=1, description="channels per attention head; null: one head")
+
+    @model_validator(mode="after")
+    def _latents_have_an_autoencoder(self) -> "ModelConfig":
+        if (self.family == "ldm") != (self.autoencoder is not None):
+            needs = "needs model.autoencoder" if self.family == "ldm" else "has no model.autoencoder"
+            raise ValueError(f"the family {self.family} {needs}")
+        return self
 
     @model_validator(mode="after")
     def _blocks_agree(self) -> "ModelConfig":
@@ -212,12 +245,13 @@ class ValuationConfig(Section):
 
     @model_validator(mode="after")
     def _resolution_halves(self) -> "ValuationConfig":
-        factor = 2 ** (len(self.model.block_out_channels) - 1)
-        if self.data.resolution % factor:
-            raise ValueError(
-                f"data.resolution {self.data.resolution} must be a multiple of {factor}: "
-                f"the UNet halves the image {len(self.model.block_out_channels) - 1} times"
-            )
+        halvings = len(self.model.block_out_channels) - 1
+        by = f"the UNet halves the image {halvings} times"
+        if self.model.autoencoder:
+            halvings += len(self.model.autoencoder.block_out_channels) - 1
+            by = f"the autoencoder and the UNet halve the image {halvings} times"
+        if self.data.resolution % 2**halvings:
+            raise ValueError(f"data.resolution {self.data.resolution} must be a multiple of {2**halvings}: {by}")
         return self
 
     @model_validator(mode="after")
@@ -236,6 +270,13 @@ class ValuationConfig(Section):
         if "diversity" in self.property.names and n_images < n_clusters:
             raise ValueError(f"property.n_clusters {n_clusters} must not exceed the {n_images} images generated")
         return self
+
+    def sample_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of what the UNet denoises: an image, or its latents."""
+        autoencoder = self.model.autoencoder
+        channels = autoencoder.latent_channels if autoencoder else self.data.channels
+        size = self.data.resolution // (autoencoder.factor if autoencoder else 1)
+        return channels, size, size
 
     def coalition_training(self) -> TrainingConfig:
         """How the network of a coalition is trained."""
@@ -313,10 +354,10 @@ def setting_keys(section: type[Section] | None = None, prefix: str = "") -> list
     """Every setting as a dotted key, in the order of the configuration."""
     keys: list[str] = []
     for name, field in (section or ValuationConfig).model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            keys += setting_keys(field.annotation, f"{prefix}{name}.")
-        else:
-            keys.append(f"{prefix}{name}")
+        # A section that may be absent is a union with None.
+        kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)]
+        inner = next((kind for kind in kinds if issubclass(kind, Section)), None)
+        keys += setting_keys(inner, f"{prefix}{name}.") if inner else [f"{prefix}{name}"]
     return keys
 
 

@@ -8,7 +8,7 @@ from diffusers import UNet2DModel
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from shapley_core.config import DataConfig, ModelConfig
+from shapley_core.config import ModelConfig
 from shapley_core.models.ddpm import build_unet
 
 # Tests run side by side; more threads than cores cost a multiple.
@@ -36,7 +36,8 @@ def tiny_unet(
     attention: bool = False, resolution: int = 8, mode: str = "L", seed: int = 0, **changes: Any
 ) -> UNet2DModel:
     """A UNet with random weights."""
-    return build_unet(model_config(attention, **changes), DataConfig(resolution=resolution, mode=mode), seed)
+    shape = (len(mode), resolution, resolution)
+    return build_unet(model_config(attention, **changes), shape, seed)
 
 
 def predict(unet: UNet2DModel, seed: int = 0) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The unconditional DDPM family (arXiv 2006.11239): its UNet, its noise schedules, and pixels to tensors and back."""
+"""Unconditional diffusion (arXiv 2006.11239): its UNet, its noise schedules, and pixels to tensors and back."""
 
 import copy
 
@@ -8,18 +8,19 @@ from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from diffusers.models.unets.unet_2d import UNet2DModel
 from numpy.typing import NDArray
 
-from shapley_core.config import DataConfig, ModelConfig, NoiseScheduleConfig
+from shapley_core.config import ModelConfig, NoiseScheduleConfig
 from shapley_core.seeds import derive_seed
 
 
-def build_unet(model: ModelConfig, data: DataConfig, seed: int) -> UNet2DModel:
-    """A UNet with random weights drawn from ``seed``, for images of the data's size and channels."""
+def build_unet(model: ModelConfig, sample_shape: tuple[int, int, int], seed: int) -> UNet2DModel:
+    """A UNet with random weights drawn from ``seed``, for samples (C, H, W) of that shape."""
+    channels, size, _ = sample_shape
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return UNet2DModel(
-            sample_size=data.resolution,
-            in_channels=data.channels,
-            out_channels=data.channels,
+            sample_size=size,
+            in_channels=channels,
+            out_channels=channels,
             block_out_channels=model.block_out_channels,
             down_block_types=model.down_block_types,
             up_block_types=model.up_block_types,

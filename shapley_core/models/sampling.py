@@ -4,6 +4,8 @@ The noise of image i depends on the generation seed and i alone, so it is the sa
 numbers: the difference of two coalitions is not blurred by different draws) and for every batch size.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
@@ -28,22 +30,34 @@ def initial_noise(n_images: int, shape: tuple[int, int, int], seed: int) -> torc
     return torch.stack(rows)
 
 
-def sample(unet: UNet2DModel, schedule: NoiseScheduleConfig, config: GenerationConfig, seed: int) -> NDArray[np.uint8]:
+def sample(
+    unet: UNet2DModel,
+    schedule: NoiseScheduleConfig,
+    config: GenerationConfig,
+    seed: int,
+    decode: Callable[[torch.Tensor], NDArray[np.uint8]] = to_pixels,
+) -> NDArray[np.uint8]:
     """Generate ``config.n_images`` images as pixels (N, H, W, C).
 
     Deterministic given the weights and ``seed``; with ``eta`` > 0 the noise added on the way is drawn per image, too.
+
+    Args:
+        unet: the network.
+        schedule: the forward process it was trained with.
+        config: solver and number of images.
+        seed: of all noise.
+        decode: from samples (N, C, H, W) to pixels; an image must not hang on the others.
     """
     size = unet.config.sample_size
     # Channels last: the same sums a fifth faster on CPU, and what tensor cores want.
     unet.eval().to(memory_format=torch.channels_last)
     noise = initial_noise(config.n_images, (unet.config.in_channels, size, size), seed)
     batch_size = -(-config.batch_size // _BLOCK) * _BLOCK
-    return np.concatenate(
-        [
-            to_pixels(_denoise(unet, schedule, config, noise[start : start + batch_size], start, seed))
-            for start in range(0, config.n_images, batch_size)
-        ]
-    )
+    parts = []
+    for start in range(0, config.n_images, batch_size):
+        chunk = noise[start : start + batch_size]
+        parts.append(decode(_denoise(unet, schedule, config, chunk, start, seed))[: len(chunk)])
+    return np.concatenate(parts)
 
 
 @torch.inference_mode()
@@ -55,8 +69,8 @@ def _denoise(
     first_index: int,
     seed: int,
 ) -> torch.Tensor:
-    n = len(noise)
-    padded = torch.cat([noise, noise[-1:].expand(-n % _BLOCK, *noise.shape[1:])])
+    """Samples of ``noise``, padded to whole blocks."""
+    padded = torch.cat([noise, noise[-1:].expand(-len(noise) % _BLOCK, *noise.shape[1:])])
     x = padded.to(unet.device, memory_format=torch.channels_last)
     scheduler = sampling_schedule(schedule, config.solver)
     scheduler.set_timesteps(config.n_steps, device=unet.device)
@@ -69,4 +83,4 @@ def _denoise(
             rows = [torch.randn(x.shape[1:], generator=generator) for generator in generators]
             noisily = {"eta": config.eta, "variance_noise": torch.stack(rows).to(x)}
         x = scheduler.step(epsilon, t, x, **noisily).prev_sample
-    return x[:n]
+    return x

@@ -13,7 +13,7 @@ from shapley_core.models.stacked import copies_that_pay
 def coalition_network(settings: ValuationConfig, pruned: Path) -> UNet2DModel:
     """A network of the coalitions' architecture; the trained and pruned one where coalitions are fine-tuned."""
     if settings.game.retrains:
-        return build_unet(settings.model, settings.data, seed=0)
+        return build_unet(settings.model, settings.sample_shape(), seed=0)
     return load_unet(pruned)
 
 

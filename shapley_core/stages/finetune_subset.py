@@ -17,12 +17,13 @@ from shapley_core.data.dataset import ContributorDataset
 from shapley_core.device import compute_device
 from shapley_core.games.plan import Plan
 from shapley_core.games.store import UtilityStore
-from shapley_core.models.ddpm import to_model_range, untrained
+from shapley_core.models.ddpm import untrained
 from shapley_core.progress import Progress
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.coalition_models import coalition_network, coalitions_at_once, starting_network
 from shapley_core.stages.coalitions import OK, CoalitionRecord, attempt, read_records
 from shapley_core.stages.game_files import log_folder, read_game_id
+from shapley_core.stages.sample_space import training_samples
 from shapley_core.storage import open_store
 from shapley_core.training.loop import DiffusionTrainer, DivergedError, TrainingRun
 
@@ -56,7 +57,7 @@ def finetune_subset(
     if missing:
         device = compute_device(settings.run.loop_threads)
         network = coalition_network(settings, pruned).to(device)
-        images = to_model_range(data.images()).to(device)
+        samples = training_samples(settings, data, pruned).to(device)
         owners = torch.from_numpy(data.contributor_ids)
         training = settings.coalition_training()
         k = coalitions_at_once(settings, network)
@@ -73,7 +74,7 @@ def finetune_subset(
             ]
             # Always k together, so that no result hangs on the rounding of another number's kernels.
             trainer = DiffusionTrainer(
-                [*runs, *runs[:1] * (k - len(runs))], images, training, settings.noise_schedule, settings.run.compile
+                [*runs, *runs[:1] * (k - len(runs))], samples, training, settings.noise_schedule, settings.run.compile
             )
             trainer.run()
             for i, record in enumerate(records):

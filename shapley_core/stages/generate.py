@@ -17,6 +17,7 @@ from shapley_core.stage_log import StageLog
 from shapley_core.stages.coalition_models import coalition_network
 from shapley_core.stages.coalitions import OK, CoalitionRecord, attempt, read_records
 from shapley_core.stages.game_files import generation_seed, log_folder
+from shapley_core.stages.sample_space import decoder
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +34,13 @@ def generate(config: Path, pruned: Path, models: Path, shard: int, *, images: Pa
         device = compute_device(settings.run.loop_threads)
         unet = coalition_network(settings, pruned).to(device)
         speed_up(unet, settings.run.compile)
+        decode = decoder(settings, pruned, device)
 
         def generate_images(records: Sequence[CoalitionRecord]) -> None:
             for record in records:
                 unet.load_state_dict(load_file(models / f"{record.key}.safetensors"))
-                pixels = sample(unet, settings.noise_schedule, settings.generation, generation_seed(settings))
+                seed = generation_seed(settings)
+                pixels = sample(unet, settings.noise_schedule, settings.generation, seed, decode)
                 np.save(images / f"{record.key}.npy", pixels, allow_pickle=False)
 
         with log.phase("sampling"):

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 #: What a kept model remembers of its training, beside its weights.
 _HISTORY = "training.json"
+_WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def made_once(
     settings = ValuationConfig.load(config)
     data = ContributorDataset.load(dataset)
     root = open_store(store)
-    key = game_id({"data": data.digest, **parents, **settings.model_dump(include=sections)})
+    # What is absent decides nothing: an option that is added leaves the keys of models without it as they are.
+    key = game_id({"data": data.digest, **parents, **settings.model_dump(include=sections, exclude_none=True)})
     reused = get_folder(root, f"models/{key}", folder)
     if reused:
         logger.info("taken from the store: models/%s", key)
@@ -101,7 +103,7 @@ def checkpoint_digest(folder: Path) -> str:
     config: dict[str, Any] = json.loads((folder / "config.json").read_text())
     architecture = {key: value for key, value in config.items() if not key.startswith("_")}
     digest = hashlib.sha256(json.dumps(architecture, sort_keys=True).encode())
-    for name in ("pruning.json", "diffusion_pytorch_model.safetensors"):
+    for name in ("pruning.json", _WEIGHTS, f"autoencoder/{_WEIGHTS}"):
         if (folder / name).is_file():
             digest.update((folder / name).read_bytes())
     return digest.hexdigest()[:16]

@@ -27,6 +27,7 @@ def _prune(model: Path, task: ModelTask) -> StageLog:
     from shapley_core.device import compute_device
     from shapley_core.models.checkpoint import load_unet, n_parameters, save_unet  # here, because it imports torch
     from shapley_core.pruning.unet import prune_unet
+    from shapley_core.stages.sample_space import copy_space
     from shapley_core.stages.training_on_all import train_on_all
 
     settings = task.settings
@@ -34,6 +35,7 @@ def _prune(model: Path, task: ModelTask) -> StageLog:
     unet = load_unet(model)
     before = n_parameters(unet)
     removed = prune_unet(unet, settings.pruning.ratio)
+    copy_space(model, task.folder)
     seed = derive_seed(settings.seed, "pruned training")
     curve = train_on_all(task, unet.to(device), settings.pruning.finetuning, seed, "prune")
     save_unet(unet, task.folder, removed)

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shapley_core.config import ValuationConfig
 from shapley_core.data.dataset import ContributorDataset
@@ -17,7 +16,6 @@ from shapley_core.device import compute_device
 from shapley_core.forecast import in_words
 from shapley_core.games.identity import GAME_VERSION, game_id
 from shapley_core.models.checkpoint import load_unet
-from shapley_core.models.ddpm import to_model_range
 from shapley_core.models.sampling import sample
 from shapley_core.properties import get_property
 from shapley_core.properties.base import Images
@@ -33,6 +31,7 @@ from shapley_core.stages.game_files import (
 )
 from shapley_core.stages.grids import image_grid
 from shapley_core.stages.keeping import checkpoint_digest, folder_digest
+from shapley_core.stages.sample_space import decoder, space_digest, training_samples
 from shapley_core.training.loop import DiffusionTrainer, TrainingRun
 
 logger = logging.getLogger(__name__)
@@ -52,12 +51,14 @@ def reference(
     images = data.images()
     order = np.random.default_rng(derive_seed(settings.seed, "grid")).permutation(len(images))
     write_grid(reference, "Training images", image_grid(images[order]))
+    decode = decoder(settings, pruned, device)
     generated: dict[str, Images] = {}
     for fact, checkpoint in (("full_model", model), ("pruned_model", pruned)):
         unet = load_unet(checkpoint).to(device)
         begun = time.perf_counter()
         with record.phase("sampling"):
-            generated[fact] = sample(unet, settings.noise_schedule, settings.generation, generation_seed(settings))
+            seed = generation_seed(settings)
+            generated[fact] = sample(unet, settings.noise_schedule, settings.generation, seed, decode)
         sampling_seconds = time.perf_counter() - begun
         write_grid(reference, fact.replace("_", " ").capitalize(), image_grid(generated[fact]))
 
@@ -74,22 +75,22 @@ def reference(
         # The valued property's facts stand by themselves.
         prefix = "" if name == settings.property.name else f"{name}_"
         record.facts |= {f"{prefix}{fact}": value for fact, value in facts.items()}
-    record.facts["seconds_per_coalition"] = _forecast(settings, images, pruned, sampling_seconds)
-    write_game(reference, _game_facts(settings, checkpoint_digest(pruned), folder_digest(properties_folder(reference))))
+    record.facts["seconds_per_coalition"] = _forecast(settings, data, pruned, sampling_seconds)
+    write_game(reference, _game_facts(settings, pruned, folder_digest(properties_folder(reference))))
     record.save(log)
     return {name: float(record.facts[name]) for name in generated}
 
 
-def _forecast(settings: ValuationConfig, pixels: NDArray[np.uint8], pruned: Path, sampling_seconds: float) -> float:
+def _forecast(settings: ValuationConfig, data: ContributorDataset, pruned: Path, sampling_seconds: float) -> float:
     """Seconds of one process for one coalition, from a few steps of several together; tells what the loop will take."""
     device = compute_device(settings.run.loop_threads)
     network = coalition_network(settings, pruned).to(device)
-    images = to_model_range(pixels).to(device)
+    samples = training_samples(settings, data, pruned).to(device)
     training = settings.coalition_training()
     k = coalitions_at_once(settings, network)
     trainer = DiffusionTrainer(
-        [TrainingRun.on_all(images, network, seed=0)] * k,
-        images,
+        [TrainingRun.on_all(samples, network, seed=0)] * k,
+        samples,
         training,
         settings.noise_schedule,
         settings.run.compile,
@@ -110,17 +111,20 @@ def _forecast(settings: ValuationConfig, pixels: NDArray[np.uint8], pruned: Path
     return seconds
 
 
-def _game_facts(settings: ValuationConfig, pruned_digest: str, properties_digest: str) -> dict[str, object]:
+def _game_facts(settings: ValuationConfig, pruned: Path, properties_digest: str) -> dict[str, object]:
     decisive = {"model", "training"} if settings.game.retrains else {"finetuning"}
+    space = space_digest(pruned)
     facts: dict[str, object] = {
         "version": GAME_VERSION,
         "coalition_model": settings.game.coalition_model,
-        **({} if settings.game.retrains else {"pruned_model": pruned_digest}),
+        **({} if settings.game.retrains else {"pruned_model": checkpoint_digest(pruned)}),
+        **({"autoencoder": space} if space else {}),
         "properties": sorted(settings.property.names),
         "property_reference": properties_digest,
         "generation_seed": generation_seed(settings),
         **settings.model_dump(
             mode="json",
+            exclude_none=True,
             include={
                 "data": {"source", "resolution", "mode"},
                 **dict.fromkeys(decisive, True),

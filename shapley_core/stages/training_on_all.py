@@ -3,8 +3,8 @@
 from diffusers.models.unets.unet_2d import UNet2DModel
 
 from shapley_core.config import TrainingConfig
-from shapley_core.models.ddpm import to_model_range
 from shapley_core.stages.keeping import ModelTask
+from shapley_core.stages.sample_space import training_samples
 from shapley_core.training.loop import DiffusionTrainer, TrainingRun
 from shapley_core.training.resumable import train_resumably
 
@@ -14,9 +14,9 @@ def train_on_all(
 ) -> dict[str, list[float]]:
     """Leave in ``unet`` its averaged weights after training; resumes where it was killed; returns the loss curve."""
     settings = task.settings
-    images = to_model_range(task.data.images()).to(unet.device)
-    run = TrainingRun.on_all(images, unet, seed)
-    trainer = DiffusionTrainer([run], images, training, settings.noise_schedule, settings.run.compile)
+    samples = training_samples(settings, task.data, task.folder).to(unet.device)
+    run = TrainingRun.on_all(samples, unet, seed)
+    trainer = DiffusionTrainer([run], samples, training, settings.noise_schedule, settings.run.compile)
     with task.record.phase("training"):
         train_resumably(trainer, task.store, task.checkpoint, settings.run.checkpoint_every, label)
     unet.load_state_dict(trainer.average(0))

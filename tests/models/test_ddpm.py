@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from shapley_core.config import DataConfig, NoiseScheduleConfig
+from shapley_core.config import NoiseScheduleConfig
 from shapley_core.models.ddpm import build_unet, sampling_schedule, to_model_range, to_pixels, training_schedule
 
 
@@ -45,7 +45,7 @@ def test_a_unet_is_drawn_from_its_seed_alone():
 
 @pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3)])
 def test_a_unet_takes_images_of_the_datas_size(mode, channels):
-    unet = build_unet(networks.model_config(), DataConfig(resolution=12, mode=mode), seed=0)
+    unet = build_unet(networks.model_config(), (len(mode), 12, 12), seed=0)
     assert unet.config.sample_size == 12
     images = torch.zeros(2, channels, 12, 12)
     assert unet(images, torch.tensor([3, 4])).sample.shape == images.shape

@@ -8,7 +8,7 @@ import torch
 from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D
 
-from shapley_core.config import DataConfig, ModelConfig
+from shapley_core.config import ModelConfig
 from shapley_core.models.checkpoint import n_parameters
 from shapley_core.models.ddpm import build_unet
 from shapley_core.pruning.unet import prune_unet
@@ -41,7 +41,7 @@ def test_the_papers_cifar_network_loses_what_it_did_in_the_paper():
         attention_head_dim=None,
         norm_num_groups=32,
     )
-    unet = build_unet(model, DataConfig(resolution=32, mode="RGB"), seed=0)
+    unet = build_unet(model, (3, 32, 32), seed=0)
     assert n_parameters(unet) == 35_746_307
     prune_unet(unet, 0.3)
     assert n_parameters(unet) == pytest.approx(19.8e6, rel=0.02)

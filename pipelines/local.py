@@ -115,8 +115,15 @@ def exclusive(folder: Path) -> Iterator[None]:
         yield
 
 
+#: Results that not every run has: one of an earlier run must not stand beside other values.
+_OPTIONAL = ("mlflow.txt", "payout.csv")
+
+
 def publish(results: Path, out: Path) -> None:
     """Copy a run's results to where the user asked for them, each file whole."""
+    for name in _OPTIONAL:
+        if not (results / name).exists():
+            (out / name).unlink(missing_ok=True)
     for path in sorted(path for path in results.rglob("*") if path.is_file()):
         target = out / path.relative_to(results)
         target.parent.mkdir(parents=True, exist_ok=True)

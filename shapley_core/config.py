@@ -199,7 +199,9 @@ class GameConfig(Section):
 
     design: str = "paired"
     n_coalitions: int = Field(ge=1, description="distinct coalitions to measure besides null and full")
-    estimator: str = "kernel_shap"
+    estimator: str = Field(
+        "auto", description="auto: the best that is known for the design and the coalitions measured"
+    )
     confidence: float = Field(0.95, gt=0, lt=1, description="coverage of the intervals")
     min_measured: float = Field(0.9, gt=0, le=1, description="share of the coalitions that must have been measured")
     coalition_model: Literal["sparsified_finetuning", "retraining"] = Field(
@@ -212,6 +214,15 @@ class GameConfig(Section):
     def retrains(self) -> bool:
         """Is every coalition's model trained from scratch?"""
         return self.coalition_model == "retraining"
+
+
+class PayoutConfig(Section):
+    """A pool of money to be shared out by the values (:mod:`shapley_core.payout`)."""
+
+    pool: int | None = Field(None, ge=1, le=10**15, description="cents; null: no payout")
+    negative: Literal["zero", "refuse"] = Field(
+        "zero", description="what becomes of negative values: they count as zero, or nothing is paid out"
+    )
 
 
 class RunConfig(Section):
@@ -241,6 +252,7 @@ class ValuationConfig(Section):
     generation: GenerationConfig
     property: PropertyConfig = PropertyConfig()
     game: GameConfig
+    payout: PayoutConfig = PayoutConfig()
     run: RunConfig = RunConfig()
 
     @model_validator(mode="after")

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from shapley_core.estimators.convergence import Convergence
 from shapley_core.estimators.result import Attribution
 from shapley_core.games.measured import MeasuredGame
+from shapley_core.payout import Payout
 from shapley_core.reporting import figures
 
 #: Failed coalitions listed one by one.
@@ -44,6 +45,7 @@ class ReportData:
         time_split: wall seconds by what they were spent on.
         config_yaml: the whole configuration.
         notes: warnings, each a sentence.
+        payout: amounts of money by the values; None where none was asked for or possible.
     """
 
     attribution: Attribution
@@ -57,6 +59,7 @@ class ReportData:
     time_split: Mapping[str, float]
     config_yaml: str
     notes: Sequence[str] = ()
+    payout: Payout | None = None
 
 
 def render_report(data: ReportData) -> str:
@@ -78,6 +81,7 @@ def render_report(data: ReportData) -> str:
         percent=percent,
         duration=duration,
         fact=fact,
+        money=money,
         words=figures.words,
         short=figures.short,
         curve_key=figures.curve_key,
@@ -94,6 +98,7 @@ def render_report(data: ReportData) -> str:
         coalition_seconds=coalition_seconds(data.utilities),
         failures=failures(data.utilities),
         max_failures=MAX_FAILURES,
+        payments=data.payout.to_frame().to_dict("records") if data.payout else [],
         diagnostics=scalars(data.attribution.diagnostics),
     )
 
@@ -159,6 +164,11 @@ def number_format(numbers: np.ndarray, digits: int) -> Callable[..., str]:
         return f"{number:{'+' if signed else ''},.{decimals}f}".replace("-", _MINUS)
 
     return text
+
+
+def money(cents: Any) -> str:
+    """Cents as an amount with two decimals, 1,234.56; a dash where it is not known."""
+    return _DASH if pd.isna(cents) else f"{int(cents) // 100:,}.{int(cents) % 100:02d}"
 
 
 def percent(share: float | None) -> str:

@@ -16,11 +16,14 @@ from pathlib import Path
 import pandas as pd
 
 from shapley_core.config import ValuationConfig
+from shapley_core.errors import UserError
 from shapley_core.estimators import Attribution, get_estimator
 from shapley_core.estimators.convergence import convergence
+from shapley_core.estimators.default import AUTO, default_estimator
 from shapley_core.games.measured import MeasuredGame, measured_game
 from shapley_core.games.plan import Plan
 from shapley_core.games.utilities import merge_utilities, read_utilities, write_utilities
+from shapley_core.payout import Payout, pay_out
 from shapley_core.reporting.figures import figures
 from shapley_core.reporting.report import ReportData, render_report
 from shapley_core.seeds import derive_seed
@@ -68,13 +71,14 @@ def estimate(
     with record.phase("solving"):
         table = merge_utilities(read_utilities(utility_file(shard)) for shard in utilities)
         game = measured_game(drawn, table, settings.property.name, settings.game.min_measured)
-        estimator = get_estimator(settings.game.estimator)
+        estimator = get_estimator(_estimator_name(settings, game))
         attribution = estimator(
             game,
             confidence=settings.game.confidence,
             seed=derive_seed(settings.seed, "estimator"),
         )
         curve = convergence(game, estimator)
+        payout, refusal = _payout(settings, attribution)
 
     records = [StageLog.load(path) for path in logs]
     records += [StageLog.load(path) for shard in utilities for path in sorted(log_folder(shard).glob("*.json"))]
@@ -92,7 +96,8 @@ def estimate(
         stage_seconds=seconds,
         time_split=time_split(records, min(log.started for log in records), record.finished),
         config_yaml=config.read_text(),
-        notes=attribution.diagnostics.get("warnings", []),
+        notes=[*attribution.diagnostics.get("warnings", []), *(payout.warnings if payout else refusal)],
+        payout=payout,
     )
     _write_results(results, report, config)
     tracked = _track(settings, report, tracking_uri, results)
@@ -102,6 +107,25 @@ def estimate(
         logger.info("MLflow: %s", tracked.ui_hint)
         (results / "mlflow.txt").write_text(tracked.ui_hint + "\n")
     return value_metrics(attribution)
+
+
+def _estimator_name(settings: ValuationConfig, game: MeasuredGame) -> str:
+    if settings.game.estimator == AUTO:
+        return default_estimator(game.design, len(game.contributors), len(game.values))
+    return settings.game.estimator
+
+
+def _payout(settings: ValuationConfig, attribution: Attribution) -> tuple[Payout | None, list[str]]:
+    """The payout, where one is asked for; or why there is none."""
+    if settings.payout.pool is None:
+        return None, []
+    seed = derive_seed(settings.seed, "payout")
+    try:
+        return pay_out(attribution, settings.payout.pool, negative=settings.payout.negative, seed=seed), []
+    except UserError as error:  # the values stand all the same
+        sentence = f"{str(error)[0].upper()}{str(error)[1:]}."
+        logger.warning("%s", sentence)
+        return None, [sentence]
 
 
 def _extreme_grids(
@@ -161,6 +185,8 @@ def _write_results(results: Path, report: ReportData, config: Path) -> None:
     report.attribution.to_frame().to_parquet(results / "values.parquet", index=False)
     write_utilities(report.utilities, results / "utilities.parquet")
     (results / "report.html").write_text(render_report(report), "utf-8")
+    if report.payout:
+        report.payout.to_frame().to_csv(results / "payout.csv", index=False)
     shutil.copyfile(config, results / "config.yaml")
 
 

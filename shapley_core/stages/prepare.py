@@ -12,6 +12,7 @@ from shapley_core.config import ValuationConfig, resolve
 from shapley_core.data.sources import load_source
 from shapley_core.errors import UserError
 from shapley_core.estimators import check_design, get_estimator
+from shapley_core.estimators.default import AUTO, default_estimator
 from shapley_core.games.designs import DESIGNS, Design, design_name, draw_design
 from shapley_core.properties import check_property, get_property
 from shapley_core.stage_log import StageLog
@@ -47,6 +48,8 @@ def prepare(
     probe.delete("writable")
     data = load_source(settings.data)
     design = draw_design(settings.game.design, len(data.contributors), settings.game.n_coalitions, settings.seed)
+    if settings.game.estimator == AUTO:
+        default_estimator(settings.game.design, len(data.contributors), len(design.membership))
     if settings.game.estimator == "exact":
         check_whole(design)
     for name in settings.property.names:
@@ -68,6 +71,8 @@ def check_names(settings: ValuationConfig) -> None:
     """Raise :class:`UserError` where a property or estimator of that name does not exist, or cannot use the design."""
     for name in settings.property.names:
         check_property(name)
+    if settings.game.estimator == AUTO:
+        return
     get_estimator(settings.game.estimator)
     if design_name(settings.game.design) in DESIGNS:  # what is no design is told as such, where it is drawn
         check_design(settings.game.estimator, settings.game.design)
@@ -79,5 +84,5 @@ def check_whole(design: Design) -> None:
     if drawn < 2**n - 2:
         raise UserError(
             f"the estimator 'exact' needs all {2**n - 2} coalitions of {n} contributors, and game.n_coalitions and "
-            f"the design draw {drawn}: choose the design 'exhaustive', or another estimator such as 'kernel_shap'"
+            f"the design draw {drawn}: choose the design 'exhaustive', or another estimator such as 'odd_ridge'"
         )

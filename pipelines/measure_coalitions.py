@@ -18,6 +18,7 @@ def measure_coalitions(
     pruned: dsl.Input[dsl.Model],
     game: dsl.Input[dsl.Artifact],
     coalitions: dsl.Input[dsl.Dataset],
+    prepare_log: dsl.Input[dsl.Artifact],
     shards: list[int],
     store: str,
     cpu: str,
@@ -33,6 +34,7 @@ def measure_coalitions(
         pruned: The pruned UNet.
         game: The game's reference.
         coalitions: The plan.
+        prepare_log: The log of the task prepare, which knows when the run started.
         shards: Numbers of the plan's shards.
         store: Where utilities are kept.
         cpu: CPUs of a task.
@@ -50,6 +52,7 @@ def measure_coalitions(
             pruned=pruned,
             game=game,
             coalitions=coalitions,
+            prepare_log=prepare_log,
             shard=shard,
             store=store,
         )

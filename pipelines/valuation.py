@@ -55,6 +55,7 @@ def valuation(
         pruned=smaller.outputs["pruned"],
         game=game.outputs["game"],
         coalitions=planned.outputs["coalitions"],
+        prepare_log=prepared.outputs["log"],
         shards=planned.outputs["Output"],
         store=store,
         cpu=cpu,

@@ -216,6 +216,19 @@ class GameConfig(Section):
         return self.coalition_model == "retraining"
 
 
+class StoppingConfig(Section):
+    """When to stop before all coalitions are measured: every precision named is reached, or the time is up.
+
+    Looked at when a shard of coalitions starts: smaller shards (``run.shard_size``) stop sooner.
+    """
+
+    std_error: float | None = Field(
+        None, gt=0, description="largest standard error of a value, as a share of v(N) - v(null)"
+    )
+    rank_stability: float | None = Field(None, gt=0, le=1, description="of the ranking, 1: every order is certain")
+    seconds: float | None = Field(None, gt=0, description="wall time of the run")
+
+
 class PayoutConfig(Section):
     """A pool of money to be shared out by the values (:mod:`shapley_core.payout`)."""
 
@@ -252,6 +265,7 @@ class ValuationConfig(Section):
     generation: GenerationConfig
     property: PropertyConfig = PropertyConfig()
     game: GameConfig
+    stopping: StoppingConfig = StoppingConfig()
     payout: PayoutConfig = PayoutConfig()
     run: RunConfig = RunConfig()
 

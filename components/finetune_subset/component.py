@@ -12,6 +12,7 @@ def finetune_subset(
     pruned: dsl.Input[dsl.Model],
     game: dsl.Input[dsl.Artifact],
     coalitions: dsl.Input[dsl.Dataset],
+    prepare_log: dsl.Input[dsl.Artifact],
     shard: int,
     store: str,
     models: dsl.Output[dsl.Model],
@@ -24,6 +25,7 @@ def finetune_subset(
         pruned: The pruned UNet.
         game: The game's reference.
         coalitions: The plan.
+        prepare_log: The log of the task prepare, which knows when the run started.
         shard: Number of the shard.
         store: Where utilities are kept.
         models: Averaged weights and a record per coalition.
@@ -39,6 +41,7 @@ def finetune_subset(
         Path(pruned.path),
         Path(game.path),
         Path(coalitions.path),
+        Path(prepare_log.path),
         shard,
         store,
         models=Path(models.path),

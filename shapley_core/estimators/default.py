@@ -9,6 +9,7 @@ estimate (``exact``). Coalitions of another kind have the estimator that is made
 from shapley_core.errors import UserError
 from shapley_core.estimators.accept import estimators_for
 from shapley_core.games.designs import design_name
+from shapley_core.games.measured import MeasuredGame
 
 #: The setting that asks for the default.
 AUTO = "auto"
@@ -20,6 +21,11 @@ _MADE_FOR = {
     "uniform": "banzhaf_msr",
     "leave_one_out": "leave_one_out",
 }
+
+
+def chosen_estimator(setting: str, game: MeasuredGame) -> str:
+    """The estimator that the setting names for this game: itself, or the default where it is :data:`AUTO`."""
+    return default_estimator(game.design, len(game.contributors), len(game.values)) if setting == AUTO else setting
 
 
 def default_estimator(design: str, n: int, m: int) -> str:

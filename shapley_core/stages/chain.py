@@ -65,6 +65,7 @@ class Chain:
             self.path("pruned"),
             self.path("game"),
             self.path("plan"),
+            self.path("prepare.log"),
             shard,
             self.store,
             models=self.path(f"models-{shard}"),

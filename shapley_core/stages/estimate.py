@@ -19,7 +19,7 @@ from shapley_core.config import ValuationConfig
 from shapley_core.errors import UserError
 from shapley_core.estimators import Attribution, get_estimator
 from shapley_core.estimators.convergence import convergence
-from shapley_core.estimators.default import AUTO, default_estimator
+from shapley_core.estimators.default import chosen_estimator
 from shapley_core.games.measured import MeasuredGame, measured_game
 from shapley_core.games.plan import Plan
 from shapley_core.games.utilities import merge_utilities, read_utilities, write_utilities
@@ -29,6 +29,7 @@ from shapley_core.reporting.report import ReportData, render_report
 from shapley_core.seeds import derive_seed
 from shapley_core.stage_log import StageLog, stage_seconds, time_split
 from shapley_core.stages.game_files import log_folder, read_game_id, read_grids, sample_key, utility_file
+from shapley_core.stages.stopping import first_measured
 from shapley_core.storage import open_store
 from shapley_core.tracking import Tracked, coalition_curves, log_valuation, value_metrics
 
@@ -68,10 +69,14 @@ def estimate(
     record = StageLog("estimate")
     settings = ValuationConfig.load(config)
     drawn = Plan.load(plan)
+    records = [StageLog.load(path) for path in logs]
+    records += [StageLog.load(path) for shard in utilities for path in sorted(log_folder(shard).glob("*.json"))]
+    stopped = next((str(log.facts["stopped"]) for log in records if "stopped" in log.facts), "")
     with record.phase("solving"):
         table = merge_utilities(read_utilities(utility_file(shard)) for shard in utilities)
-        game = measured_game(drawn, table, settings.property.name, settings.game.min_measured)
-        estimator = get_estimator(_estimator_name(settings, game))
+        begun = first_measured(drawn, table, settings) if stopped else drawn
+        game = measured_game(begun, table, settings.property.name, settings.game.min_measured)
+        estimator = get_estimator(chosen_estimator(settings.game.estimator, game))
         attribution = estimator(
             game,
             confidence=settings.game.confidence,
@@ -79,9 +84,10 @@ def estimate(
         )
         curve = convergence(game, estimator)
         payout, refusal = _payout(settings, attribution)
+        if stopped and begun is not drawn:
+            n_drawn = int((drawn.table["kind"] == "sampled").sum())
+            attribution.diagnostics["stopped"] = f"Stopped after {game.n_planned} of {n_drawn} coalitions: {stopped}."
 
-    records = [StageLog.load(path) for path in logs]
-    records += [StageLog.load(path) for shard in utilities for path in sorted(log_folder(shard).glob("*.json"))]
     record.finished = time.time()
     records.append(record)
     seconds = stage_seconds(records)
@@ -96,7 +102,11 @@ def estimate(
         stage_seconds=seconds,
         time_split=time_split(records, min(log.started for log in records), record.finished),
         config_yaml=config.read_text(),
-        notes=[*attribution.diagnostics.get("warnings", []), *(payout.warnings if payout else refusal)],
+        notes=[
+            *([attribution.diagnostics["stopped"]] if "stopped" in attribution.diagnostics else []),
+            *attribution.diagnostics.get("warnings", []),
+            *(payout.warnings if payout else refusal),
+        ],
         payout=payout,
     )
     _write_results(results, report, config)
@@ -107,12 +117,6 @@ def estimate(
         logger.info("MLflow: %s", tracked.ui_hint)
         (results / "mlflow.txt").write_text(tracked.ui_hint + "\n")
     return value_metrics(attribution)
-
-
-def _estimator_name(settings: ValuationConfig, game: MeasuredGame) -> str:
-    if settings.game.estimator == AUTO:
-        return default_estimator(game.design, len(game.contributors), len(game.values))
-    return settings.game.estimator
 
 
 def _payout(settings: ValuationConfig, attribution: Attribution) -> tuple[Payout | None, list[str]]:

@@ -24,6 +24,7 @@ from shapley_core.stages.coalition_models import coalition_network, coalitions_a
 from shapley_core.stages.coalitions import OK, CoalitionRecord, attempt, read_records
 from shapley_core.stages.game_files import log_folder, read_game_id
 from shapley_core.stages.sample_space import training_samples
+from shapley_core.stages.stopping import stopping_rule, verdict
 from shapley_core.storage import open_store
 from shapley_core.training.loop import DiffusionTrainer, DivergedError, TrainingRun
 
@@ -36,12 +37,16 @@ def finetune_subset(
     pruned: Path,
     reference: Path,
     plan: Path,
+    prepare_log: Path,
     shard: int,
     store: str,
     *,
     models: Path,
 ) -> dict[str, float]:
-    """Write the averaged weights and the record of every coalition of ``shard`` that is not in the store yet."""
+    """Write the averaged weights and the record of every coalition of ``shard`` that is not in the store yet.
+
+    Of none, where what the store has is enough (:mod:`shapley_core.stages.stopping`); the log says so.
+    """
     log = StageLog("finetune_subset")
     settings = ValuationConfig.load(config)
     data = ContributorDataset.load(dataset)
@@ -51,8 +56,15 @@ def finetune_subset(
     n_properties = known.groupby(["key", "seed"])["property"].nunique()
     done = {*n_properties.index[n_properties == len(settings.property.names)]}
     done |= {(record.key, record.seed) for record in read_records(models).values()}
-    rows = Plan.load(plan).shard(shard).to_dict("records")
+    drawn = Plan.load(plan)
+    rows = drawn.shard(shard).to_dict("records")
     missing = [row for row in rows if (row["key"], row["seed"]) not in done]
+    if missing and stopping_rule(settings.stopping):
+        judgement = verdict(settings, drawn, kept, StageLog.load(prepare_log).started)
+        logger.info("shard %d: %s", shard, judgement)
+        if judgement.stop:
+            log.facts["stopped"] = judgement.why
+            missing = []
     logger.info("shard %d: %d coalitions to fine-tune, %d done before", shard, len(missing), len(rows) - len(missing))
     if missing:
         device = compute_device(settings.run.loop_threads)

@@ -16,6 +16,7 @@ from shapley_core.estimators.default import AUTO, default_estimator
 from shapley_core.games.designs import DESIGNS, Design, design_name, draw_design
 from shapley_core.properties import check_property, get_property
 from shapley_core.stage_log import StageLog
+from shapley_core.stages.stopping import check_stopping
 from shapley_core.storage import open_store
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ def prepare(
     record = StageLog("prepare")
     settings = resolve(preset, overrides)
     check_names(settings)
+    check_stopping(settings)
     probe = open_store(store, patience=_FIRST_ANSWER)
     probe.write("writable", b"")
     probe.delete("writable")

@@ -111,6 +111,7 @@ class Valuation:
             pruned=self["pruned"],
             game=self["game"],
             coalitions=self["coalitions"],
+            prepare_log=self["prepare_log"],
             shard=shard,
             store=store or self.store,
             models=self.new(f"models-{shard}", dsl.Model),

@@ -202,6 +202,9 @@ class GameConfig(Section):
     estimator: str = Field(
         "auto", description="auto: the best that is known for the design and the coalitions measured"
     )
+    unions: dict[str, str] | None = Field(
+        None, description="contributor to the union it belongs to (design two_level, estimator owen)"
+    )
     confidence: float = Field(0.95, gt=0, lt=1, description="coverage of the intervals")
     min_measured: float = Field(0.9, gt=0, le=1, description="share of the coalitions that must have been measured")
     coalition_model: Literal["sparsified_finetuning", "retraining"] = Field(

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shapley_core.errors import UserError
+from shapley_core.errors import UserError, did_you_mean
 from shapley_core.games.coalition import coalition_key
 from shapley_core.games.designs import draw_design
 from shapley_core.games.designs.base import no_orders
@@ -162,6 +162,10 @@ def make_plan(
 
 
 def _union_numbers(names: tuple[str, ...], unions: Mapping[str, str]) -> tuple[int, ...]:
+    strangers = [name for name in unions if name not in names]
+    if strangers:
+        guess = did_you_mean(strangers[0], names)
+        raise UserError(f"game.unions names '{strangers[0]}', and there is no such contributor; {guess}")
     missing = [name for name in names if name not in unions]
     if missing:
         raise UserError(

@@ -19,6 +19,7 @@ def plan(dataset: Path, config: Path, *, plan: Path, log: Path) -> list[int]:
         settings.game.n_coalitions,
         settings.seed,
         settings.run.shard_size,
+        settings.game.unions,
     )
     drawn.save(plan)
     record.facts |= {"shards": len(drawn.shards)}

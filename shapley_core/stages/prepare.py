@@ -13,7 +13,8 @@ from shapley_core.data.sources import load_source
 from shapley_core.errors import UserError
 from shapley_core.estimators import check_design, get_estimator
 from shapley_core.estimators.default import AUTO, default_estimator
-from shapley_core.games.designs import DESIGNS, Design, design_name, draw_design
+from shapley_core.games.designs import DESIGNS, design_name
+from shapley_core.games.plan import make_plan
 from shapley_core.properties import check_property, get_property
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.stopping import check_stopping
@@ -49,11 +50,15 @@ def prepare(
     probe.write("writable", b"")
     probe.delete("writable")
     data = load_source(settings.data)
-    design = draw_design(settings.game.design, len(data.contributors), settings.game.n_coalitions, settings.seed)
-    if settings.game.estimator == AUTO:
-        default_estimator(settings.game.design, len(data.contributors), len(design.membership))
-    if settings.game.estimator == "exact":
-        check_whole(design)
+    game = settings.game
+    plan = make_plan(
+        data.fingerprints, game.design, game.n_coalitions, settings.seed, settings.run.shard_size, game.unions
+    )
+    n, drawn = len(data.contributors), int((plan.table["kind"] == "sampled").sum())
+    if game.estimator == AUTO:
+        default_estimator(game.design, n, drawn)
+    if game.estimator == "exact":
+        check_whole(n, drawn)
     for name in settings.property.names:
         get_property(name).check(data, settings.property)
     data.save(dataset)
@@ -80,9 +85,8 @@ def check_names(settings: ValuationConfig) -> None:
         check_design(settings.game.estimator, settings.game.design)
 
 
-def check_whole(design: Design) -> None:
+def check_whole(n: int, drawn: int) -> None:
     """Raise :class:`UserError` where the estimator ``exact`` would miss coalitions: it fits no design by its name."""
-    drawn, n = design.membership.shape
     if drawn < 2**n - 2:
         raise UserError(
             f"the estimator 'exact' needs all {2**n - 2} coalitions of {n} contributors, and game.n_coalitions and "

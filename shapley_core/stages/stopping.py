@@ -86,4 +86,5 @@ def first_measured(plan: Plan, utilities: pd.DataFrame, settings: ValuationConfi
         m // 2 * 2,  # no pair is torn
         settings.seed,
         settings.run.shard_size,
+        settings.game.unions,
     )

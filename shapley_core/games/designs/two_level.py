@@ -30,7 +30,8 @@ def two_level(n: int, n_coalitions: int, seed: int, unions: Sequence[int] = ()) 
     """
     if len(unions) != n:
         raise UserError(
-            "the design 'two_level' needs to know which contributors belong together: name the union of each, or "
+            "the design 'two_level' needs to know which contributors belong together: name the union of each "
+            "(game.unions), or "
             "choose 'antithetic_permutation', which takes them one by one"
         )
     members = members_of_unions(unions)

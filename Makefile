@@ -71,6 +71,7 @@ bench-estimators: $(READY) ## Judge the estimators on games whose values are kno
 	runs/pydvl/bin/python -m pip install --quiet pyDVL==0.10.0 pandas pyarrow==18.1.0
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.estimators measure --out runs/estimators \
 	  --peers shap,shapiq=$(CURDIR)/runs/peers/bin/python pydvl=$(CURDIR)/runs/pydvl/bin/python
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.estimators scale
 	$(BIN)/python -m benchmarks.estimators report --out runs/estimators
 
 .PHONY: fidelity

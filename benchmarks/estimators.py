@@ -4,11 +4,13 @@ Every method gets the same games, the same noise and the same number of coalitio
 in environments of their own (``make bench-estimators`` makes them), because their requirements do not agree with ours.
 
     python -m benchmarks.estimators measure --out runs/estimators --peers shap,shapiq=…/python pydvl=…/python
+    python -m benchmarks.estimators scale                           # benchmarks/results/estimator_scale.csv
     python -m benchmarks.estimators report --out runs/estimators    # benchmarks/results/estimators.csv, docs/
 """
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -22,7 +24,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from benchmarks.oracle import SMALL, Game, Oracle, games
+from benchmarks.oracle import SMALL, Game, Oracle, closed_form, games
 from shapley_core.errors import UserError
 from shapley_core.estimators import get_estimator
 from shapley_core.games.designs import draw_design
@@ -220,16 +222,49 @@ def _figure(table: pd.DataFrame, path: Path) -> None:
     plt.close(figure)
 
 
+def scale() -> None:
+    """Seconds and memory of each estimator at sizes that people have, each in a process of its own."""
+    rows = []
+    for n, m in ((258, 1000), (500, 5000), (1000, 5000), (1000, 20000)):
+        for design, estimator in (
+            ("iid", "kernel_shap"),
+            ("leverage", "leverage_shap"),
+            ("leverage", "odd_ridge"),
+            ("leverage", "regression_msr"),
+            ("paired", "polyshap"),
+            ("iid", "polyshap"),
+        ):
+            with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+                seconds, memory = pool.submit(_at_scale, n, m, design, estimator).result()
+            rows.append({"n": n, "m": m, "design": design, "estimator": estimator, "seconds": seconds, "mib": memory})
+            print(rows[-1], flush=True)
+            pd.DataFrame(rows).round(4).to_csv(_RESULTS.with_name("estimator_scale.csv"), index=False)
+
+
+def _at_scale(n: int, m: int, design: str, estimator: str) -> tuple[float, float]:
+    """Median seconds of three estimates of a game of so many contributors, and the peak memory in MiB."""
+    known = closed_form.sqrt_sum(n)
+    game = closed_form.play(known, design, m, seed=0, noise=0.5)
+    seconds = []
+    for seed in range(3):
+        begun = time.perf_counter()
+        get_estimator(estimator)(game, seed=seed)
+        seconds.append(time.perf_counter() - begun)
+    return float(np.median(seconds)), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["measure", "report"])
+    parser.add_argument("what", choices=["measure", "scale", "report"])
     parser.add_argument("--out", type=Path, default=Path("runs/estimators"))
     parser.add_argument("--peers", nargs="*", default=[], help="names=python of the environment that has them")
     parser.add_argument("--repetitions", type=int, default=30)
     arguments = parser.parse_args()
     if arguments.what == "measure":
         measure(arguments.out, arguments.peers, arguments.repetitions)
+    elif arguments.what == "scale":
+        scale()
     else:
         report(arguments.out)
 

@@ -22,10 +22,6 @@ class Property(Protocol):
     """A global model property F (paper §2.2): maps a model's images to a scalar."""
 
     @classmethod
-    def check(cls, dataset: ContributorDataset, config: PropertyConfig) -> None:
-        """Raise :class:`UserError` where the data cannot support this property; called before any training."""
-
-    @classmethod
     def fit(
         cls, dataset: ContributorDataset, generated: Images, config: PropertyConfig, seed: int, folder: Path
     ) -> dict[str, float]:

@@ -16,7 +16,6 @@ from torch import nn
 from torch.nn import functional
 
 from shapley_core.data.dataset import ContributorDataset
-from shapley_core.errors import UserError
 from shapley_core.properties.base import Images
 from shapley_core.seeds import derive_seed
 
@@ -58,16 +57,6 @@ class Classifier(nn.Module):
     def embeddings(self, images: Images) -> torch.Tensor:
         """What the last layer sees (N, 8·width) of images (N, H, W, C), float64."""
         return torch.cat([self.features(batch) for batch in _batches(images)]).double()
-
-
-def check_classes(dataset: ContributorDataset) -> None:
-    """Raise :class:`UserError` where there are fewer than two classes."""
-    classes, _ = _classes(dataset)
-    if len(classes.unique()) < 2:
-        raise UserError(
-            "the property needs a classifier, and that at least two classes, but every image has the same label: give "
-            "labels, leave them out (the contributors are the classes then), or choose another property"
-        )
 
 
 def fit_classifier(dataset: ContributorDataset, steps: int, seed: int, folder: Path) -> tuple[Classifier, float]:

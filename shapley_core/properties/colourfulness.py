@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from shapley_core.config import PropertyConfig
 from shapley_core.data.dataset import ContributorDataset
-from shapley_core.errors import UserError
 from shapley_core.properties.base import Images
 
 
@@ -34,12 +33,6 @@ class Colourfulness:
 
     def __init__(self, percentile: float) -> None:
         self.percentile = percentile
-
-    @classmethod
-    def check(cls, dataset: ContributorDataset, config: PropertyConfig) -> None:
-        """Raise :class:`UserError` for grey images."""
-        if dataset.images(dataset.contributors[:1]).shape[-1] != 3:
-            raise UserError("colourfulness needs colour images: set data.mode=RGB, or choose another property")
 
     @classmethod
     def fit(

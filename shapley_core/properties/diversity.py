@@ -22,7 +22,7 @@ from scipy.stats import entropy
 from shapley_core.config import PropertyConfig
 from shapley_core.data.dataset import ContributorDataset
 from shapley_core.properties.base import Images
-from shapley_core.properties.classifier import Classifier, check_classes, fit_classifier, load_classifier
+from shapley_core.properties.classifier import Classifier, fit_classifier, load_classifier
 
 _FILE = "clusters.safetensors"
 
@@ -60,11 +60,6 @@ class Diversity:
     def __init__(self, classifier: Classifier, clusters: Clusters) -> None:
         self.classifier = classifier
         self.clusters = clusters
-
-    @classmethod
-    def check(cls, dataset: ContributorDataset, config: PropertyConfig) -> None:
-        """Raise :class:`UserError` where there are fewer than two classes to train the embedding with."""
-        check_classes(dataset)
 
     @classmethod
     def fit(

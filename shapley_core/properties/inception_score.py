@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from shapley_core.config import PropertyConfig
 from shapley_core.data.dataset import ContributorDataset
 from shapley_core.properties.base import Images
-from shapley_core.properties.classifier import Classifier, check_classes, fit_classifier, load_classifier
+from shapley_core.properties.classifier import Classifier, fit_classifier, load_classifier
 
 
 def inception_score(probabilities: NDArray[np.float64]) -> float:
@@ -30,11 +30,6 @@ class InceptionScore:
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
-
-    @classmethod
-    def check(cls, dataset: ContributorDataset, config: PropertyConfig) -> None:
-        """Raise :class:`UserError` where there are fewer than two classes."""
-        check_classes(dataset)
 
     @classmethod
     def fit(

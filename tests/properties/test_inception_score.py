@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from shapley_core.config import PropertyConfig, resolve
 from shapley_core.errors import UserError
+from shapley_core.properties import check_data
 from shapley_core.properties.inception_score import InceptionScore, inception_score
 
 STEPS = 300
@@ -123,7 +124,7 @@ def test_a_fit_is_a_function_of_its_seed(make_dataset, tmp_path):
 def test_without_labels_the_contributors_are_the_classes(mode, make_dataset, tmp_path):
     data = make_dataset(mode, dark=(40, None, 20), light=(200, None, 20), medium=(120, None, 20))
     assert data.labels is None
-    InceptionScore.check(data, config())
+    check_data("inception_score", data)
     facts = InceptionScore.fit(data, data.images(), config(60), 0, tmp_path)
     assert facts["classifier_classes"] == 3
     assert facts["classifier_accuracy"] == 1
@@ -144,8 +145,8 @@ def test_labels_come_before_contributors(make_dataset, tmp_path):
 def test_one_class_cannot_be_scored(make_dataset):
     data = make_dataset(a=(40, "digit", 3), b=(200, "digit", 3))
     with pytest.raises(UserError, match=r"at least two classes.*choose another property"):
-        InceptionScore.check(data, config())
-    InceptionScore.check(make_dataset(a=(40, "one", 3), b=(200, "two", 3)), config())
+        check_data("inception_score", data)
+    check_data("inception_score", make_dataset(a=(40, "one", 3), b=(200, "two", 3)))
 
 
 def test_two_images_are_enough_to_be_fitted(make_dataset, tmp_path):

@@ -23,18 +23,79 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Cifar100Config(Section):
+    """Which classes of CIFAR-100 are contributors."""
+
+    classes: Literal["paper", "authors"] = Field(
+        "paper", description="the 20 classes of the paper's four superclasses, or the 20 that its authors' code keeps"
+    )
+
+
+class CelebAHQConfig(Section):
+    """Which people of CelebA-HQ are contributors."""
+
+    identities: tuple[str, ...] = Field((), description="these identities; empty: n_identities are drawn")
+    n_identities: int = Field(50, ge=2, description="identities to draw (paper: 50)")
+    min_images: int = Field(15, ge=1, description="images that an identity must have (paper: 15)")
+    seed: int = Field(0, ge=0, description="of the draw")
+
+
+class ArtBenchConfig(Section):
+    """Which style of ArtBench-10 is valued."""
+
+    style: Literal[
+        "art_nouveau",
+        "baroque",
+        "expressionism",
+        "impressionism",
+        "post_impressionism",
+        "realism",
+        "renaissance",
+        "romanticism",
+        "surrealism",
+        "ukiyo_e",
+    ] = "post_impressionism"
+
+
+class OpenMojiConfig(Section):
+    """Which emoji are valued, and who of their designers is a contributor of their own."""
+
+    min_images: int = Field(20, ge=1, description="images that a designer must have to be a contributor by name")
+    others: Literal["together", "left_out"] = Field(
+        "together", description="designers of fewer images: one contributor 'others', or left out"
+    )
+    groups: tuple[str, ...] = Field((), description="groups of emoji that are valued; empty: all")
+
+
+class HuggingFaceConfig(Section):
+    """The split and columns of a Hugging Face data set."""
+
+    split: str = "train"
+    image: str = "image"
+    contributor: str = "contributor"
+    label: str = Field("", description="column of labels; empty: there are none")
+    caption: str = Field("", description="column of captions; empty: there are none")
+
+
 class DataConfig(Section):
     """Where the training images and their contributors come from, and how an image is brought in."""
 
-    source: Literal["digits", "image_folder", "manifest"] = "digits"
-    path: str = Field("", description="folder (one sub-folder per contributor), .csv/.parquet file, or s3:// address")
+    source: Literal[
+        "artbench", "celebahq", "cifar100", "digits", "hugging_face", "image_folder", "manifest", "openmoji"
+    ] = "digits"
+    path: str = Field("", description="folder, table or archive, local or s3://, as the source wants it (docs/data.md)")
     resolution: int = Field(ge=4, le=2048, description="pixels per side; images are resized to it")
     mode: Literal["L", "RGB"] = Field(description="Pillow mode of the training images: L (grey) or RGB")
     skip_bad_images: bool = Field(False, description="count and skip unreadable images instead of stopping")
+    cifar100: Cifar100Config = Cifar100Config()
+    celebahq: CelebAHQConfig = CelebAHQConfig()
+    artbench: ArtBenchConfig = ArtBenchConfig()
+    openmoji: OpenMojiConfig = OpenMojiConfig()
+    hugging_face: HuggingFaceConfig = HuggingFaceConfig()
 
     @model_validator(mode="after")
     def _path_where_needed(self) -> "DataConfig":
-        if self.source != "digits" and not self.path:
+        if self.source not in ("digits", "openmoji") and not self.path:
             raise ValueError(f"source '{self.source}' needs data.path, a folder, file or s3:// address")
         return self
 

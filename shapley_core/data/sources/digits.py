@@ -7,6 +7,9 @@ from PIL import Image
 from shapley_core.config import DataConfig
 from shapley_core.data.dataset import ContributorDataset, ImageRecord
 
+ORIGIN = "scikit-learn, from UCI: Optical Recognition of Handwritten Digits"
+LICENCE = "CC BY 4.0"
+
 
 def load(config: DataConfig) -> ContributorDataset:
     """The digits at ``config.resolution`` (bilinear where it is not 8) and in ``config.mode``; values 0..16
@@ -21,4 +24,4 @@ def load(config: DataConfig) -> ContributorDataset:
         # Pillow returns the very pixels where the size is already right.
         image = image.resize((config.resolution, config.resolution), Image.Resampling.BILINEAR)
         records.append(ImageRecord.encode(f"digit {digit}", image, label=str(digit)))
-    return ContributorDataset.from_records(records, {"source": "digits"})
+    return ContributorDataset.from_records(records, {"source": "digits", "origin": ORIGIN, "licence": LICENCE})

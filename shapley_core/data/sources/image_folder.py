@@ -62,28 +62,16 @@ def load(config: DataConfig) -> ContributorDataset:
         UserError: the folder cannot be listed, holds fewer than two contributors or one without images, or
             (unless ``config.skip_bad_images``) images that cannot be read.
     """
-    read: Callable[[str], bytes | None]
-    if config.path.startswith("s3://"):
-        store = open_store(config.path)
-        keys, read = store.list(), store.read
-    else:
-        folder = Path(config.path).expanduser()
-        keys, read = _local_keys(folder), partial(_read_local, folder)
-
-    extensions = image_extensions()
-    files = []
-    contributors = set()
-    n_ignored = 0
-    for key in keys:
-        *parents, file_name = key.split("/")
-        if any(parent.startswith(".") for parent in parents) or not parents:
-            n_ignored += file_name != ""  # a key that ends with a slash stands for a folder
-            continue
-        contributors.add(parents[0])
-        if file_name.startswith(".") or Path(file_name).suffix.lower() not in extensions:
-            n_ignored += file_name != ""
-            continue
-        files.append(ImageFile(parents[0], key, partial(read, key)))
+    keys, read = open_folder(
+        config.path,
+        "a folder with one sub-folder of images per contributor, or set data.source=manifest for a .csv or .parquet "
+        "file",
+    )
+    images = [key for key in image_keys(keys) if "/" in key]
+    files = [ImageFile(key.split("/")[0], key, partial(read, key)) for key in images]
+    contributors = {key.split("/")[0] for key in keys if "/" in key and not _hidden(key.rpartition("/")[0])}
+    # A key that ends with a slash stands for a folder.
+    n_ignored = sum(not key.endswith("/") for key in keys) - len(images)
 
     where = f"the folder {config.path}"
     check_contributors(contributors, where, "put the images of each contributor into a sub-folder of their own")
@@ -96,16 +84,40 @@ def load(config: DataConfig) -> ContributorDataset:
     return dataset_from_files(files, config, n_ignored_files=n_ignored)
 
 
-def _local_keys(folder: Path) -> list[str]:
+def open_folder(path: str, wanted: str) -> tuple[list[str], Callable[[str], bytes | None]]:
+    """The keys of all files under a local folder or s3:// prefix, and what reads one.
+
+    Args:
+        path: the folder.
+        wanted: what the user should give instead, where it is no folder.
+
+    Raises:
+        UserError: it cannot be listed.
+    """
+    if path.startswith("s3://"):
+        store = open_store(path)
+        return store.list(), store.read
+    folder = Path(path).expanduser()
+    return _local_keys(folder, wanted), partial(_read_local, folder)
+
+
+def image_keys(keys: Iterable[str]) -> list[str]:
+    """Those of ``keys`` that are image files by their extension, without hidden files and those in hidden folders."""
+    extensions = image_extensions()
+    return [key for key in keys if Path(key).suffix.lower() in extensions and not _hidden(key)]
+
+
+def _hidden(key: str) -> bool:
+    return any(part.startswith(".") for part in key.split("/"))
+
+
+def _local_keys(folder: Path, wanted: str) -> list[str]:
     """Every file under ``folder`` and, ending with a slash, every folder directly in it, as S3 would list
     them."""
     if not folder.exists():
         raise UserError(f"there is no folder {folder}; check data.path.")
     if not folder.is_dir():
-        raise UserError(
-            f"{folder} is not a folder; give a folder with one sub-folder of images per contributor, or set "
-            "data.source=manifest for a .csv or .parquet file."
-        )
+        raise UserError(f"{folder} is not a folder; give {wanted}.")
 
     def stop(error: OSError) -> None:
         raise error

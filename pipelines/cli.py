@@ -245,8 +245,9 @@ def _summary(console: Console, out: Path, seconds: float) -> None:
         f"{_number(values['full_value'])} (everybody), measured on {values['n_coalitions']} coalitions "
         f"in {seconds:.0f} s."
     )
-    for warning in values["diagnostics"].get("warnings", []):
-        console.print(Text(f"note: {warning}", style="yellow"))
+    notes = [values["diagnostics"].get("stopped"), *values["diagnostics"].get("warnings", [])]
+    for note in filter(None, notes):
+        console.print(Text(f"note: {note}", style="yellow"))
     console.print(Text(f"report: {out / 'report.html'}"), soft_wrap=True)
     hint = out / "mlflow.txt"
     if hint.is_file():

@@ -8,7 +8,7 @@ could hide in it are made visible.
 import base64
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class ReportData:
         config_yaml: the whole configuration.
         notes: warnings, each a sentence.
         payout: amounts of money by the values; None where none was asked for or possible.
+        unions: what the members of each union are worth together, in the order to be shown; empty: there are none.
     """
 
     attribution: Attribution
@@ -60,6 +61,7 @@ class ReportData:
     config_yaml: str
     notes: Sequence[str] = ()
     payout: Payout | None = None
+    unions: Mapping[str, float] = field(default_factory=dict)
 
 
 def render_report(data: ReportData) -> str:

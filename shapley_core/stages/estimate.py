@@ -108,6 +108,7 @@ def estimate(
             *(payout.warnings if payout else refusal),
         ],
         payout=payout,
+        unions=_of_unions(settings, attribution),
     )
     _write_results(results, report, config)
     tracked = _track(settings, report, tracking_uri, results)
@@ -117,6 +118,14 @@ def estimate(
         logger.info("MLflow: %s", tracked.ui_hint)
         (results / "mlflow.txt").write_text(tracked.ui_hint + "\n")
     return value_metrics(attribution)
+
+
+def _of_unions(settings: ValuationConfig, attribution: Attribution) -> dict[str, float]:
+    """What the members of each union are worth together, the largest first; empty where there are no unions."""
+    if not settings.game.unions:
+        return {}
+    values = pd.Series(attribution.values, index=attribution.contributors)
+    return values.groupby(settings.game.unions).sum().sort_values(ascending=False, kind="stable").to_dict()
 
 
 def _payout(settings: ValuationConfig, attribution: Attribution) -> tuple[Payout | None, list[str]]:
@@ -183,6 +192,8 @@ def _installed(library: str) -> bool:
 def _write_results(results: Path, report: ReportData, config: Path) -> None:
     results.mkdir(parents=True, exist_ok=True)
     values = report.attribution.to_dict() | {"seconds": dict(report.stage_seconds)}
+    if report.unions:
+        values["unions"] = [{"union": union, "value": value} for union, value in report.unions.items()]
     (results / "values.json").write_text(
         json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
     )
@@ -211,7 +222,11 @@ def _track(settings: ValuationConfig, report: ReportData, tracking_uri: str, res
         | {f"seconds/{stage}": seconds for stage, seconds in report.stage_seconds.items()}
         | {f"wall_seconds/{kind}": seconds for kind, seconds in report.time_split.items()},
         curves={**report.curves, **coalition_curves(report.utilities)},
-        tags={"game_id": str(report.facts["game id"]), "preset": settings.preset},
+        tags={
+            "game_id": str(report.facts["game id"]),
+            "preset": settings.preset,
+            "estimator": attribution.estimator,  # the parameter may say auto
+        },
         tables={"values": attribution.to_frame()},
         artifacts=results,
     )

@@ -15,7 +15,7 @@ from shapley_core.estimators import check_design, get_estimator
 from shapley_core.estimators.default import AUTO, default_estimator
 from shapley_core.games.designs import DESIGNS, design_name
 from shapley_core.games.plan import make_plan
-from shapley_core.properties import check_property, get_property
+from shapley_core.properties import check_data, check_property
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.stopping import check_stopping
 from shapley_core.storage import open_store
@@ -45,7 +45,6 @@ def prepare(
     record = StageLog("prepare")
     settings = resolve(preset, overrides)
     check_names(settings)
-    check_stopping(settings)
     probe = open_store(store, patience=_FIRST_ANSWER)
     probe.write("writable", b"")
     probe.delete("writable")
@@ -54,13 +53,14 @@ def prepare(
     plan = make_plan(
         data.fingerprints, game.design, game.n_coalitions, settings.seed, settings.run.shard_size, game.unions
     )
+    check_stopping(settings, plan)
     n, drawn = len(data.contributors), int((plan.table["kind"] == "sampled").sum())
     if game.estimator == AUTO:
         default_estimator(game.design, n, drawn)
     if game.estimator == "exact":
         check_whole(n, drawn)
     for name in settings.property.names:
-        get_property(name).check(data, settings.property)
+        check_data(name, data)
     data.save(dataset)
     settings.save(config)
     n_images = sum(data.n_images.values())

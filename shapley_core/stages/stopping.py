@@ -23,12 +23,24 @@ from shapley_core.games.plan import Plan, make_plan
 _WHOLE = ("exhaustive", "leave_one_out")
 
 
-def check_stopping(settings: ValuationConfig) -> None:
-    """Raise :class:`UserError` where a valuation by this design cannot stop early."""
-    if stopping_rule(settings.stopping) and settings.game.design in _WHOLE:
+#: Shards that there must be: two start at once on one machine, and nothing is there to judge by.
+_FEWEST_SHARDS = 4
+
+
+def check_stopping(settings: ValuationConfig, plan: Plan) -> None:
+    """Raise :class:`UserError` where a valuation by this plan cannot stop early."""
+    if stopping_rule(settings.stopping) is None:
+        return
+    if plan.design in _WHOLE:
         raise UserError(
-            f"the design '{settings.game.design}' is measured as a whole and cannot stop early: leave out the settings "
-            "under stopping, or choose the design 'paired'"
+            f"the design '{plan.design}' is measured as a whole and cannot stop early: leave out the settings under "
+            "stopping, or choose the design 'paired'"
+        )
+    n_coalitions = plan.table["key"].nunique()
+    if len(plan.shards) < _FEWEST_SHARDS <= n_coalitions:
+        raise UserError(
+            f"whether to stop is looked at when a shard of coalitions starts, and there are only {len(plan.shards)}: "
+            f"set run.shard_size to {max(1, n_coalitions // (2 * _FEWEST_SHARDS))} or so"
         )
 
 

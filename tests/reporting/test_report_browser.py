@@ -3,11 +3,13 @@
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shapley_core.payout import pay_out
 from shapley_core.reporting.report import render_report
 
 ARGUMENTS = [
@@ -96,3 +98,24 @@ def test_dark_scheme_and_letters_of_readable_size(browser, valuation, written):
         page.close()
     assert lightness["light"][0] > 600 > lightness["light"][1]
     assert lightness["dark"][0] < 150 < lightness["dark"][1]
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_payout_unions_and_an_early_stop(browser, valuation, hostile, written, width):
+    data = valuation((*hostile, "digit 0", "digit 1"), 64)
+    data = replace(
+        data,
+        payout=pay_out(data.attribution, 123_456_789),
+        unions=dict.fromkeys(hostile, 1.0),
+        notes=["Stopped after 48 of 110 coalitions: the rank stability is 0.93, and 0.90 is asked for."],
+    )
+    written.write_text(render_report(data), encoding="utf-8")
+    page, events = show(browser, written, width)
+    assert events == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.get_by_text("Stopped after 48 of 110 coalitions").count() == 1
+    paid = page.locator("section[aria-labelledby=payout] tbody td:nth-child(2)").all_inner_texts()
+    assert sum(int(text.replace(",", "").replace(".", "")) for text in paid) == 123_456_789
+    unions = page.locator("section[aria-labelledby=unions] tbody bdi").all_inner_texts()
+    assert "<script>alert(1)</script>" in unions
+    page.close()

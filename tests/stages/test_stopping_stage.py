@@ -21,6 +21,10 @@ SHARDS = TINY | {"game.n_coalitions": 50, "run.shard_size": 13}
 EASY = {"stopping.std_error": 1e6}
 
 
+NAMES = {f"digit {i}": f"data {i}" for i in range(10)}
+UNIONS = {name: "ab"[i % 2] for i, name in enumerate(NAMES)}
+
+
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
@@ -72,20 +76,39 @@ def test_goals_are_reached_together_and_time_alone() -> None:
     assert all_three.startswith("Either(one=Both(")
 
 
-@pytest.mark.parametrize("design", ["paired", "leverage", "iid", "stratified", "uniform"])
+@pytest.mark.parametrize(
+    "design",
+    ["paired", "leverage", "iid", "stratified", "uniform", "permutation", "antithetic_permutation", "two_level"],
+)
 def test_the_beginning_of_a_plan_is_the_plan_of_its_size(design: str) -> None:
-    settings = resolve("digits", {"game.design": design, "game.n_coalitions": 60, "run.shard_size": 16})
-    names = {f"digit {i}": f"data {i}" for i in range(10)}
-    plan = make_plan(names, design, 60, settings.seed, 16)
-    tried = plan.table.iloc[np.r_[0:38, 45:50]]  # null, full and 36; then a gap
+    settings = resolve(
+        "digits", {"game.design": design, "game.unions": UNIONS if design == "two_level" else None, "seed": 0}
+    )
+    plan = plan_of(design, 60)
+    tried = plan.table.drop_duplicates("key").iloc[np.r_[0:38, 45:50]]  # null, full and 36; then a gap
     begun = first_measured(plan, tried, settings)
-    smaller = make_plan(names, design, 36, settings.seed, 16)
-    pd.testing.assert_frame_equal(begun.table, smaller.table)
+    m = int((begun.table["kind"] == "sampled").sum())
+    assert set(begun.table["key"]) <= set(tried["key"])
+    assert begun.table["key"].nunique() == (38 if design != "two_level" else 34)  # whole orders only
+    assert (begun.table["key"] == plan.table["key"][: m + 2]).all()
+    assert (begun.table["weight"] == plan_of(design, 36).table["weight"]).all()
     assert first_measured(plan, plan.table, settings) is plan
+
+
+def plan_of(design: str, n_coalitions: int, shard_size: int = 16) -> Plan:
+    return make_plan(NAMES, design, n_coalitions, 0, shard_size, UNIONS if design == "two_level" else None)
 
 
 @pytest.mark.parametrize("design", ["exhaustive", "leave_one_out"])
 def test_what_is_measured_as_a_whole_cannot_stop(design: str) -> None:
+    plan = plan_of(design, 10, shard_size=2)
     with pytest.raises(UserError, match=f"the design '{design}' is measured as a whole and cannot stop early"):
-        check_stopping(resolve("digits", {"game.design": design, **EASY}))
-    check_stopping(resolve("digits", {"game.design": design}))
+        check_stopping(resolve("digits", EASY), plan)
+    check_stopping(resolve("digits"), plan)
+
+
+def test_shards_too_few_to_stop_are_told_and_the_size_that_is_named_will_do() -> None:
+    settings = resolve("digits", EASY)
+    with pytest.raises(UserError, match=r"there are only 2: set run\.shard_size to 20 or so"):
+        check_stopping(settings, plan_of("paired", 160, shard_size=81))
+    check_stopping(settings, plan_of("paired", 160, shard_size=20))

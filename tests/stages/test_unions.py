@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 import torch
 from tiny import TINY
@@ -11,6 +12,7 @@ from shapley_core.errors import UserError
 from shapley_core.games.plan import Plan
 from shapley_core.stages.chain import Chain, value
 
+SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 UNIONS = {f"digit {i}": ("round" if i in (0, 6, 8, 9) else "straight") for i in range(10)}
 TWO_LEVEL = TINY | {"game.design": "two_level", "game.unions": UNIONS, "game.n_coalitions": 30}
 
@@ -28,6 +30,12 @@ def test_no_coalition_has_parts_of_two_unions_and_values_add_up(tmp_path: Path) 
     assert result["estimator"] == "owen"
     total = sum(row["value"] for row in result["contributors"])
     assert total == pytest.approx(result["full_value"] - result["null_value"])
+    jsonschema.validate(result, json.loads((SCHEMAS / "values.schema.json").read_text()))
+    of_members = dict.fromkeys(UNIONS.values(), 0.0)
+    for row in result["contributors"]:
+        of_members[UNIONS[row["contributor"]]] += row["value"]
+    assert {row["union"]: row["value"] for row in result["unions"]} == pytest.approx(of_members)
+    assert "What each union is worth" in (results / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

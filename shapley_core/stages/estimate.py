@@ -122,10 +122,11 @@ def estimate(
 
 def _of_unions(settings: ValuationConfig, attribution: Attribution) -> dict[str, float]:
     """What the members of each union are worth together, the largest first; empty where there are no unions."""
-    if not settings.game.unions:
-        return {}
-    values = pd.Series(attribution.values, index=attribution.contributors)
-    return values.groupby(settings.game.unions).sum().sort_values(ascending=False, kind="stable").to_dict()
+    sums: dict[str, float] = {}
+    for contributor, union in (settings.game.unions or {}).items():
+        value = attribution.values[attribution.contributors.index(contributor)]
+        sums[union] = sums.get(union, 0.0) + float(value)
+    return dict(sorted(sums.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _payout(settings: ValuationConfig, attribution: Attribution) -> tuple[Payout | None, list[str]]:

@@ -1,5 +1,6 @@
 """The compiled pipeline on this machine: killed, started again with the same command, and what it then leaves."""
 
+import json
 import os
 import signal
 import subprocess
@@ -19,8 +20,8 @@ from tiny import TINY
 OVERRIDES = TINY | {"run.shard_size": 7, "run.loop_threads": 1}
 
 
-def _command(out: Path) -> list[str]:
-    settings = [part for key, value in OVERRIDES.items() for part in ("--set", f"{key}={value}")]
+def _command(out: Path, **more: object) -> list[str]:
+    settings = [part for key, value in (OVERRIDES | more).items() for part in ("--set", f"{key}={value}")]
     return [sys.executable, "-m", "pipelines", "run", "--out", str(out), *settings]
 
 
@@ -63,3 +64,17 @@ def test_killed_and_started_again(tmp_path: Path) -> None:
     )
     names = {"values.json", "values.parquet", "utilities.parquet", "report.html", "config.yaml"}
     assert names <= {path.name for path in out.iterdir()}
+
+
+def test_stopped_early_and_paid_out(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    more = {"game.n_coalitions": 50, "run.shard_size": 13, "stopping.seconds": 1, "payout.pool": 99_999}
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("MLFLOW_")}
+    run = subprocess.run(_command(out, **more), capture_output=True, text=True, env=environment)
+    assert run.returncode == 0, run.stderr
+    values = json.loads((out / "values.json").read_text())
+    assert "it has taken" in values["diagnostics"]["stopped"]
+    assert 10 <= values["n_coalitions"] < 50
+    assert len(pd.read_parquet(out / "utilities.parquet")) < 52
+    assert pd.read_csv(out / "payout.csv")["amount"].sum() == 99_999
+    assert values["diagnostics"]["stopped"] in run.stdout.replace("\n", " ")

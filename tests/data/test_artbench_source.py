@@ -73,7 +73,8 @@ def test_the_table_names_artists_where_it_is_there(tmp_path: Path) -> None:
         rows.append(f'"{name}","{artist}, {len(artist)}",https://example.org,post_impressionism,train')
     (folder / "ArtBench-10.csv").write_text("\ufeff" + "\n".join(rows), encoding="utf-8")
     assert load(folder).contributors == tuple(sorted({f"{artist}, {len(artist)}" for artist, _ in PAINTINGS}))
-    (folder / "ArtBench-10.csv").write_text("\n".join(rows[:-1]), encoding="utf-8")
+    rows[-1] = rows[-1].split(",")[0]  # cut off where the artist would stand
+    (folder / "ArtBench-10.csv").write_text("\n".join(rows), encoding="utf-8")
     with pytest.raises(UserError, match=r"梅原龍三郎.* has no artist in ArtBench-10.csv, so nobody can be credited"):
         load(folder)
 

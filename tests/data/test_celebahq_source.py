@@ -95,9 +95,9 @@ def test_identities_can_be_named(tmp_path: Path) -> None:
 
 def test_a_named_identity_with_too_few_images_is_told(tmp_path: Path) -> None:
     sorted_(tmp_path)
-    with pytest.raises(UserError, match=r"identity '5' has 1 images in .*, and 3 are asked for: leave it out"):
+    with pytest.raises(UserError, match=r"identity '5' has 1 of the 3 images that are asked for in .*: leave it out"):
         load(tmp_path, identities=["117", "5"])
-    with pytest.raises(UserError, match=r"identity 'nobody' has 0 images"):
+    with pytest.raises(UserError, match=r"identity 'nobody' has 0 of the 3 images"):
         load(tmp_path, identities=["117", "nobody"])
 
 

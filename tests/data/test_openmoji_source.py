@@ -219,6 +219,9 @@ def test_a_folder_of_another_version_or_kind_is_told(tmp_path: Path) -> None:
         load_source(config(unpacked(tmp_path / "older", content)))
     with pytest.raises(UserError, match=r"lists 0 emoji instead of 8"):
         load_source(config(tmp_path))
+    content["data/openmoji.json"] = content["data/openmoji.json"][:50]
+    with pytest.raises(UserError, match=r"openmoji.json cannot be read \(.*\); get it from npm"):
+        load_source(config(unpacked(tmp_path / "cut", content)))
 
 
 def test_missing_and_damaged_drawings_are_told(tmp_path: Path) -> None:

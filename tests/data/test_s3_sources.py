@@ -1,5 +1,6 @@
 """Folders and tables on a real S3 server give the data set that they give on a local disk."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 from shapley_core.config import DataConfig
 from shapley_core.data.sources import load_source
+from shapley_core.data.sources.archive import Archive
 from shapley_core.errors import UserError
 from shapley_core.storage import open_store
 
@@ -52,6 +54,15 @@ def test_a_manifest(folder: Path, s3_bucket: str) -> None:
     remote = load_source(config("manifest", f"s3://{s3_bucket}/data/m.csv"))
     assert remote.entries == local.entries
     assert remote.captions == local.captions
+
+
+def test_an_archive(s3_bucket: str) -> None:
+    content = b"not only a checksum"
+    open_store(f"s3://{s3_bucket}/data").write("known.tgz", content)
+    known = Archive("known.tgz", len(content), hashlib.sha256(content).hexdigest(), "a shelf")
+    assert known.read(f"s3://{s3_bucket}/data/known.tgz") == content
+    with pytest.raises(UserError, match=r"there is no archive s3://.*/data/absent.tgz: get known.tgz from a shelf"):
+        known.read(f"s3://{s3_bucket}/data/absent.tgz")
 
 
 def test_what_is_missing_or_wrong_is_told(folder: Path, s3_bucket: str) -> None:

@@ -61,7 +61,7 @@ def _artist(key: str, artists: dict[str, str] | None) -> str:
     """The artist of an image; the same name may have come through file systems that compose letters differently."""
     name = PurePosixPath(key).name
     if artists is not None:
-        artist = artists.get(unicodedata.normalize("NFC", name), "")
+        artist = artists.get(unicodedata.normalize("NFC", name)) or ""
         where = f"has no artist in {TABLE}"
     else:
         artist, separator, _ = name.partition("_")

@@ -102,9 +102,8 @@ def _choose(n_images: dict[str, int], config: CelebAHQConfig, path: str) -> list
         few = [name for name in config.identities if n_images.get(name, 0) < config.min_images]
         if few:
             raise UserError(
-                f"identity {shown(few[0])} has {n_images.get(few[0], 0)} images in {path}, and "
-                f"{config.min_images} are asked for: leave it out of data.celebahq.identities, or lower "
-                "data.celebahq.min_images."
+                f"identity {shown(few[0])} has {n_images.get(few[0], 0)} of the {config.min_images} images that are "
+                f"asked for in {path}: leave it out of data.celebahq.identities, or lower data.celebahq.min_images."
             )
         return list(dict.fromkeys(config.identities))
     enough = [name for name, n in n_images.items() if n >= config.min_images]

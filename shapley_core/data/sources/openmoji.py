@@ -53,12 +53,7 @@ def load(config: DataConfig) -> ContributorDataset:
         UserError: the package cannot be had or is another one, a drawing is missing, or a setting names no group.
     """
     read = _open_package(config.path)
-    index: list[dict[str, Any]] = json.loads(read(_INDEX) or b"[]")
-    if len(index) != N_ENTRIES:
-        raise UserError(
-            f"{config.path} is not the package {PACKAGE}: its {_INDEX} lists {len(index):,} emoji instead of "
-            f"{N_ENTRIES:,}; get it from {ARCHIVE.origin}."
-        )
+    index = _index(read, config.path)
     emoji = [entry for entry in index if not entry["skintone"]]
     files = [
         ImageFile(
@@ -73,6 +68,18 @@ def load(config: DataConfig) -> ContributorDataset:
     advice = "lower data.openmoji.min_images or name more groups"
     check_contributors({file.contributor for file in files}, "the chosen part of OpenMoji", advice)
     return dataset_from_files(files, config, origin=ARCHIVE.origin, licence=LICENCE)
+
+
+def _index(read: Callable[[str], bytes | None], path: str) -> list[dict[str, Any]]:
+    """What is known of each emoji of the package."""
+    where = f"{path} is not the package {PACKAGE}: its {_INDEX}"
+    try:
+        index: list[dict[str, Any]] = json.loads(read(_INDEX) or b"[]")
+    except ValueError as error:
+        raise UserError(f"{where} cannot be read ({error}); get it from {ARCHIVE.origin}.") from error
+    if len(index) != N_ENTRIES:
+        raise UserError(f"{where} lists {len(index):,} emoji instead of {N_ENTRIES:,}; get it from {ARCHIVE.origin}.")
+    return index
 
 
 def _by_designer(emoji: list[dict[str, Any]], config: OpenMojiConfig) -> list[tuple[dict[str, Any], str]]:

@@ -64,7 +64,10 @@ def measure(name: str, out: Path) -> None:
 
 
 def collect(name: str, out: Path) -> pd.DataFrame:
-    """One row per measurement of a coalition: its members' numbers, repetition, properties and seconds."""
+    """One row per measurement of a coalition: its members' numbers, repetition, properties and seconds.
+
+    Of a game that is measured in part, the largest game of its first digits that is whole.
+    """
     chain = _chain(name, out)
     files = sorted(chain.folder.glob("utilities-*"))
     table = merge_utilities(read_utilities(utility_file(file)) for file in files)
@@ -74,7 +77,9 @@ def collect(name: str, out: Path) -> pd.DataFrame:
     plan = Plan.load(chain.path("plan")).table
     plan["repetition"] = plan.duplicated("key").astype(int)
     rows = plan[[*measured, "members", "size", "repetition"]].merge(values.join(seconds), on=measured)
-    return rows.drop(columns=measured)
+    last = rows["members"].map(lambda members: max(members, default=-1))
+    whole = [n for n in range(1, len(plan)) if ((last < n) & (rows["repetition"] == 0)).sum() == 2**n]
+    return rows[last < max(whole)].drop(columns=measured)
 
 
 def _chain(name: str, out: Path) -> Chain:

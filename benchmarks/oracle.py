@@ -108,15 +108,15 @@ def real_games(path: Path) -> Iterator[Game]:
             n,
             lambda z, u=utilities, n=n: u[z @ (1 << np.arange(n))],
             shapley_values(utilities),
-            {"none": 0.0, "again": noise},
+            {"none": 0.0, "again": noise} if noise else {"none": 0.0},
         )
 
 
 def repetition_noise(table: pd.DataFrame, name: str) -> float:
-    """Standard deviation of one measurement of a coalition, from those that were measured twice."""
+    """Standard deviation of one measurement of a coalition, from those that were measured twice; 0 without any."""
     keyed = table.assign(key=table["members"].map(tuple))
     twice = keyed[keyed.duplicated("key", keep=False)]
-    return float(np.sqrt((twice.groupby("key")[name].var(ddof=1)).mean()))
+    return float(np.sqrt(twice.groupby("key")[name].var(ddof=1).mean())) if len(twice) else 0.0
 
 
 def shapley_values(utilities: Floats) -> Floats:

@@ -49,34 +49,41 @@ METHODS = {
 }
 #: Too slow for the large games, and for thirty repetitions of the others.
 _REAL_ONLY = ("tree_msr",)
-#: It solves for pairs of contributors, n²/2 of them; a minute at 500 contributors already.
-_POLYSHAP_UP_TO = 500
+#: Where coalitions are not in pairs, its time grows with the cube of their number: a minute at 5,000.
+_POLYSHAP_UP_TO = 1000
+#: It draws the same orders, and gives the same values.
+_SAME_AS_PYDVL = "shapiq PermutationSamplingSV"
+#: Coalitions up to which an estimate is repeated.
+_SHORT = 5000
 _FACTS = ["game", "n", "noise", "m", "method", "repetition", "milliseconds", "asked"]
 _RESULTS = Path(__file__).parent / "results" / "estimators.csv"
 _DOCS = Path(__file__).parents[1] / "docs"
 
 
 def measure(out: Path, peers: list[str], repetitions: int) -> None:
-    """Every method on every game, budget and repetition: rows of our own, and one file per peers' environment."""
+    """Every method on every game, budget and repetition; a file per game, and games that have theirs are left out."""
     out.mkdir(parents=True, exist_ok=True)
-    tasks = [(game.name, repetitions) for game in games()]
+    names = [game.name for game in games()]
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        parts = [rows for part in pool.map(_measure_game, *zip(*tasks, strict=True)) for rows in part]
-    pd.DataFrame(parts).to_parquet(out / "ours.parquet", index=False)
+        for future in [pool.submit(_measure_game, name, repetitions, out) for name in names]:
+            future.result()
     root = Path(__file__).parents[1]
     running = []
     for peer in peers:
-        names, _, python = peer.partition("=")
-        command = [python, "-m", "benchmarks.peers", *names.split(","), "--repetitions", str(repetitions)]
-        target = out / f"peers-{names.replace(',', '-')}.csv"
+        packages, _, python = peer.partition("=")
+        command = [python, "-m", "benchmarks.peers", *packages.split(","), "--repetitions", str(repetitions)]
         environment = os.environ | {"PYTHONPATH": str(root)}
-        running.append(subprocess.Popen([*command, "--out", str(target)], env=environment, cwd=root))
-    if any(process.wait() for process in running):
+        running.append(subprocess.Popen([*command, "--out", str(out)], env=environment, cwd=root))
+    failed = [process.wait() for process in running]
+    if any(failed):
         sys.exit("a peer's environment failed; its own message is above")
 
 
-def _measure_game(name: str, repetitions: int) -> list[dict[str, object]]:
-    return list(_rows(next(game for game in games() if game.name == name), repetitions))
+def _measure_game(name: str, repetitions: int, out: Path) -> None:
+    path = out / f"ours-{name}.parquet"
+    if not path.exists():
+        game = next(game for game in games() if game.name == name)
+        pd.DataFrame(_rows(game, repetitions)).to_parquet(path, index=False)
 
 
 def _rows(game: Game, repetitions: int) -> Iterator[dict[str, object]]:
@@ -135,7 +142,7 @@ def judged(game: Game, values: np.ndarray) -> dict[str, float]:
 def collected(out: Path) -> pd.DataFrame:
     """Our rows and the peers', judged alike."""
     by_name = {game.name: game for game in games()}
-    parts = [pd.read_parquet(out / "ours.parquet")]
+    parts = [pd.read_parquet(path) for path in sorted(out.glob("ours-*.parquet"))]
     for path in sorted(out.glob("peers-*.csv")):
         table = pd.read_csv(path)
         columns = [name for name in table if name.startswith("value_")]
@@ -196,7 +203,7 @@ def _markdown(table: pd.DataFrame, value: str, digits: int) -> list[str]:
 def _figure(table: pd.DataFrame, path: Path) -> None:
     """Error against budget: one panel per game and noise, medians with their quartiles."""
     shown = ["the paper's", "leverage_shap", "odd_ridge", "regression_msr", "permutation"]
-    shown += [method for method in table["method"].unique() if method not in METHODS and "SVARM" not in method]
+    shown += [method for method in table["method"].unique() if method not in METHODS and method != _SAME_AS_PYDVL]
     panels = list(table.groupby(["game", "noise"], sort=False))
     columns = 4
     lines = -(-len(panels) // columns)
@@ -225,7 +232,10 @@ def _figure(table: pd.DataFrame, path: Path) -> None:
 
 
 def scale() -> None:
-    """Seconds and memory of each estimator at sizes that people have, each in a process of its own."""
+    """Seconds and memory of each estimator at sizes that people have, each in a process of its own.
+
+    Seconds of computing, so that they mean the same on a machine that does other work, too; one core does it all.
+    """
     rows = []
     for n, m in ((258, 1000), (500, 5000), (1000, 5000), (1000, 20000)):
         for design, estimator in (
@@ -236,7 +246,7 @@ def scale() -> None:
             ("paired", "polyshap"),
             ("iid", "polyshap"),
         ):
-            if estimator == "polyshap" and n > _POLYSHAP_UP_TO:
+            if estimator == "polyshap" and m > _POLYSHAP_UP_TO:
                 continue
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:
                 seconds, memory = pool.submit(_at_scale, n, m, design, estimator).result()
@@ -246,14 +256,14 @@ def scale() -> None:
 
 
 def _at_scale(n: int, m: int, design: str, estimator: str) -> tuple[float, float]:
-    """Median seconds of three estimates of a game of so many contributors, and the peak memory in MiB."""
+    """Median seconds of a game's estimates, three where they are short, and the peak memory in MiB."""
     known = closed_form.sqrt_sum(n)
     game = closed_form.play(known, design, m, seed=0, noise=0.5)
     seconds = []
-    for seed in range(3):
-        begun = time.perf_counter()
+    for seed in range(3 if m <= _SHORT else 1):
+        begun = time.process_time()
         get_estimator(estimator)(game, seed=seed)
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.process_time() - begun)
     return float(np.median(seconds)), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 

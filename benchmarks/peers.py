@@ -1,6 +1,8 @@
 """What other packages make of the same games: run by benchmarks/estimators.py in an environment that has the package.
 
-python -m benchmarks.peers shap shapiq --repetitions 30 --out rows.csv
+python -m benchmarks.peers shap shapiq --repetitions 30 --out folder
+
+Writes a file per game when the game is done; games that have theirs are left out.
 """
 
 import argparse
@@ -91,8 +93,11 @@ def main() -> None:
     arguments = parser.parse_args()
     methods = {name: method for peer in arguments.peers for name, method in PEERS[peer].items()}
     warnings.simplefilter("ignore")
-    rows = []
     for game in games():
+        path = arguments.out / f"peers-{'-'.join(arguments.peers)}-{game.name}.csv"
+        if path.exists():
+            continue
+        rows = []
         for noise, deviation in game.noises.items():
             for m in game.budgets:
                 for name, method in methods.items():
@@ -111,11 +116,10 @@ def main() -> None:
                         rows.append(
                             [game.name, game.n, noise, m, name, repetition, milliseconds, len(oracle.asked), *values]
                         )
-            print(game.name, noise, flush=True)
-            columns = ["game", "n", "noise", "m", "method", "repetition", "milliseconds", "asked"]
-            width = max(len(row) for row in rows) - len(columns)
-            frame = pd.DataFrame(rows, columns=[*columns, *(f"value_{i}" for i in range(width))])
-            frame.to_csv(arguments.out, index=False)
+        columns = ["game", "n", "noise", "m", "method", "repetition", "milliseconds", "asked"]
+        columns += [f"value_{i}" for i in range(game.n)]
+        pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
+        print(game.name, flush=True)
 
 
 if __name__ == "__main__":

@@ -142,6 +142,7 @@ def judged(game: Game, values: np.ndarray) -> dict[str, float]:
 def collected(out: Path) -> pd.DataFrame:
     """Our rows and the peers', judged alike."""
     by_name = {game.name: game for game in games()}
+    place = {name: number for number, name in enumerate(by_name)}
     parts = [pd.read_parquet(path) for path in sorted(out.glob("ours-*.parquet"))]
     for path in sorted(out.glob("peers-*.csv")):
         table = pd.read_csv(path)
@@ -150,7 +151,7 @@ def collected(out: Path) -> pd.DataFrame:
             judged(by_name[row["game"]], row[columns[: row["n"]]].to_numpy(dtype=float)) for _, row in table.iterrows()
         ]
         parts.append(pd.concat([table[_FACTS], pd.DataFrame(scores)], axis=1))
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True).sort_values("game", key=lambda game: game.map(place), kind="stable")
 
 
 def report(out: Path) -> None:

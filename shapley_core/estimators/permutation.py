@@ -9,8 +9,11 @@ v(N) - v(∅). With the design ``antithetic_permutation`` an order and its rever
 marginal contribution is a difference of two noisy measurements, though, and each is used for two contributors only,
 so under noise the regressions need far fewer coalitions.
 
-**Uncertainty.** The orders are independent, so the covariance is the sample covariance of their numbers over their
-number, with (orders - 1) degrees of freedom. One observation tells no standard error.
+**Uncertainty.** The orders are independent, so the covariance is that of their numbers over their number, with
+(orders - 1) degrees of freedom. One observation tells no standard error. A contributor's own numbers tell their spread
+badly where a few large ones decide: who never was the first to join has not shown what that is worth. So the sample
+covariance is shrunk toward that of contributors who are all alike, with the weight that Ledoit & Wolf (2004) find in
+the data; the weight falls as orders are added.
 
 An order of which a coalition was not measured is left out whole.
 """
@@ -59,10 +62,27 @@ def mean_over_orders(game: MeasuredGame, estimator: str, confidence: float) -> A
             "missing, or use 'stratified' or 'leverage_shap' with a design that fits them"
         )
     values = observations.mean(axis=0)
-    covariance = np.cov(observations, rowvar=False) / k if k > 1 else None
+    covariance = _shrunk_covariance(observations) / k if k > 1 else None
     warnings = [no_uncertainty(1, n)] if covariance is None else []
     diagnostics = {"n_orders": k * per_observation, "degrees_of_freedom": k - 1, **additive_fit(game, values)}
     return attribute(game, estimator, values, covariance, max(k - 1, 1), confidence, diagnostics, warnings)
+
+
+def _shrunk_covariance(observations: Floats) -> Floats:
+    """(n, n) covariance of observations (k, n), shrunk as by Ledoit & Wolf (2004).
+
+    What contributors add sums to the same in every order, so that the target is not the identity, but the projection on
+    the differences between contributors, times the mean variance.
+    """
+    k, n = observations.shape
+    centred = observations - observations.mean(axis=0)
+    sample = centred.T @ centred / k
+    alike = np.trace(sample) / (n - 1) * (np.eye(n) - 1 / n)
+    distance = ((sample - alike) ** 2).sum()
+    scatter = ((centred**2).sum(axis=1) ** 2).mean() - (sample**2).sum()
+    share = float(np.clip(scatter / k / distance, 0, 1)) if distance > 0 else 1.0
+    shrunk: Floats = ((1 - share) * sample + share * alike) * k / (k - 1)
+    return shrunk
 
 
 def _marginal_contributions(game: MeasuredGame) -> Floats:

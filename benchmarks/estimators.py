@@ -258,8 +258,8 @@ def scale() -> None:
 
 def _at_scale(n: int, m: int, design: str, estimator: str) -> tuple[float, float]:
     """Median seconds of a game's estimates, three where they are short, and the peak memory in MiB."""
-    known = closed_form.sqrt_sum(n)
-    game = closed_form.play(known, design, m, seed=0, noise=0.5)
+    weights = np.random.default_rng(0).uniform(0, 1, n)
+    game = closed_form.measure(lambda z: np.sqrt(z @ weights), n, design, m, noise=0.5)
     seconds = []
     for seed in range(3 if m <= _SHORT else 1):
         begun = time.process_time()

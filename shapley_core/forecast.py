@@ -52,6 +52,8 @@ class Cost:
             raise UserError(
                 f"{results} holds no results ({error.filename} is missing): name the folder of a run that ended"
             ) from error
+        # A coalition has a row for every property, each with the same seconds.
+        table = table.drop_duplicates(["key", "seed"])
         per_coalition = table[["training_seconds", "sampling_seconds", "scoring_seconds"]].sum(axis=1)
         in_loop = sum(values["seconds"].get(stage, 0.0) for stage in _LOOP)
         started = in_loop - per_coalition.sum()

@@ -36,7 +36,7 @@ class ReportData:
     Attributes:
         attribution: the values.
         game: the measured coalitions the values were solved from.
-        utilities: the utility table, failed coalitions included.
+        utilities: the utility table of the property, failed coalitions included.
         convergence: the values solved from the first m coalitions.
         grids: title of a sample grid to its PNG file.
         curves: name of a training curve to ``{"step": [...], "value": [...]}``.

@@ -94,7 +94,7 @@ def estimate(
     report = ReportData(
         attribution=attribution,
         game=game,
-        utilities=table,
+        utilities=table[table["property"] == settings.property.name],
         convergence=curve,
         grids=read_grids(reference) | _extreme_grids(drawn, game, table, reference, store),
         curves={name: points for log in records for name, points in log.curves.items()},
@@ -110,7 +110,7 @@ def estimate(
         payout=payout,
         unions=_of_unions(settings, attribution),
     )
-    _write_results(results, report, config)
+    _write_results(results, report, table, config)
     tracked = _track(settings, report, tracking_uri, results)
     if tracked.warning:
         logger.warning("%s", tracked.warning)
@@ -190,7 +190,7 @@ def _installed(library: str) -> bool:
         return False
 
 
-def _write_results(results: Path, report: ReportData, config: Path) -> None:
+def _write_results(results: Path, report: ReportData, utilities: pd.DataFrame, config: Path) -> None:
     results.mkdir(parents=True, exist_ok=True)
     values = report.attribution.to_dict() | {"seconds": dict(report.stage_seconds)}
     if report.unions:
@@ -199,7 +199,7 @@ def _write_results(results: Path, report: ReportData, config: Path) -> None:
         json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
     )
     report.attribution.to_frame().to_parquet(results / "values.parquet", index=False)
-    write_utilities(report.utilities, results / "utilities.parquet")
+    write_utilities(utilities, results / "utilities.parquet")
     (results / "report.html").write_text(render_report(report), "utf-8")
     if report.payout:
         report.payout.to_frame().to_csv(results / "payout.csv", index=False)

@@ -15,6 +15,7 @@ from tiny import TINY
 
 from shapley_core.config import ValuationConfig
 from shapley_core.errors import UserError
+from shapley_core.forecast import Cost
 from shapley_core.games.plan import Plan
 from shapley_core.stages import finetune_subset as finetuning
 from shapley_core.stages.chain import Chain, value
@@ -212,6 +213,13 @@ def test_two_properties_of_the_same_images_and_either_can_be_valued(tiny: Path, 
     pd.testing.assert_frame_equal(first, utilities(tiny), check_exact=True)
     assert sorted(table["key"]) == sorted([*first["key"]] * 2)
     assert table.loc[table["property"] == "diversity", "value"].between(0, np.log(8)).all()
+    # A coalition was trained once, however many properties it has.
+    seconds = pd.read_parquet(results / "utilities.parquet").drop_duplicates("key")["training_seconds"]
+    cost = Cost.of_run(results)
+    assert cost.per_coalition > seconds.mean()
+    spent = json.loads((results / "values.json").read_text())["seconds"]
+    loop = sum(spent[stage] for stage in ("finetune_subset", "generate", "score"))
+    assert 2 * cost.per_shard + len(seconds) * cost.per_coalition == pytest.approx(loop)
 
     swapped = Chain(tmp_path / "second", str(tmp_path / "store"))
     swapped.prepare("digits", TINY | {**both, "property.name": "diversity", "property.also": ["inception_score"]})

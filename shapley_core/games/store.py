@@ -46,8 +46,9 @@ class UtilityStore:
             UserError: a table is damaged.
         """
         keys = [key for key in self._store.list(f"{self._game_id}/") if key.endswith(".parquet")]
+        # Threads wait for the store; parsing, which computes, they would only do in each other's way.
         with ThreadPoolExecutor(_READERS) as readers:
-            tables = list(readers.map(self._read, keys))
+            tables = [read_arrow(pa.BufferReader(data)) for data in readers.map(self._read, keys)]
         # Thousands of small tables become one before they become a data frame: that is most of the work.
         return merge_utilities([pa.concat_tables(tables).to_pandas()] if tables else [])
 
@@ -56,14 +57,14 @@ class UtilityStore:
         text = json.dumps(facts, indent=2, sort_keys=True, ensure_ascii=False)
         self._store.write_new(f"{self._game_id}/game.json", text.encode())
 
-    def _read(self, key: str) -> pa.Table:
+    def _read(self, key: str) -> bytes:
         data = self._store.read(key)
         if data is None or _content_hash(data) != PurePosixPath(key).stem:
             raise UserError(
                 f"the utility table {self._store.uri}/{key} is damaged. Delete it and run the same command "
                 "again: only the coalitions in it are measured anew"
             )
-        return read_arrow(pa.BufferReader(data))
+        return data
 
 
 def _content_hash(data: bytes) -> str:

@@ -14,8 +14,11 @@ from shapley_core.forecast import Cost, in_words
 def run_folder(folder: Path, n: int, seconds: dict[str, float]) -> Path:
     (folder / "values.json").write_text(json.dumps({"seconds": seconds, "contributors": [{}] * 10}))
     resolve("digits", {"run.shard_size": 8}).save(folder / "config.yaml")
-    table = {"training_seconds": [1.0] * n, "sampling_seconds": [0.5] * n, "scoring_seconds": [0.25] * n}
-    pd.DataFrame(table).to_parquet(folder / "utilities.parquet")
+    once = pd.DataFrame({"key": [f"{i:032x}" for i in range(n)], "seed": range(n)})
+    once = once.assign(training_seconds=1.0, sampling_seconds=0.5, scoring_seconds=0.25)
+    # Two properties of the same images: two rows, of a coalition that was trained once.
+    rows = [once.assign(property=name) for name in ("inception_score", "diversity")]
+    pd.concat(rows, ignore_index=True).to_parquet(folder / "utilities.parquet")
     return folder
 
 

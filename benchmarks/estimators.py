@@ -24,11 +24,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from benchmarks.oracle import SMALL, Game, Oracle, closed_form, games
+from benchmarks.oracle import FACTS, SMALL, Game, Oracle, closed_form, games
 from shapley_core.errors import UserError
 from shapley_core.estimators import get_estimator
-from shapley_core.games.designs import draw_design
-from shapley_core.games.measured import MeasuredGame
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -55,7 +53,6 @@ _POLYSHAP_UP_TO = 1000
 _SAME_AS_PYDVL = "shapiq PermutationSamplingSV"
 #: Coalitions up to which an estimate is repeated.
 _SHORT = 5000
-_FACTS = ["game", "n", "noise", "m", "method", "repetition", "milliseconds", "asked"]
 _RESULTS = Path(__file__).parent / "results" / "estimators.csv"
 _DOCS = Path(__file__).parents[1] / "docs"
 
@@ -96,7 +93,7 @@ def _rows(game: Game, repetitions: int) -> Iterator[dict[str, object]]:
                     oracle = Oracle(game, deviation, repetition)
                     try:
                         yield {
-                            **dict(zip(_FACTS, (game.name, game.n, noise, m, method, repetition), strict=False)),
+                            **dict(zip(FACTS, (game.name, game.n, noise, m, method, repetition), strict=False)),
                             **_one(game, oracle, design, estimator, m, repetition),
                         }
                     except UserError:
@@ -104,20 +101,7 @@ def _rows(game: Game, repetitions: int) -> Iterator[dict[str, object]]:
 
 
 def _one(game: Game, oracle: Oracle, design: str, estimator: str, m: int, seed: int) -> dict[str, object]:
-    drawn = draw_design(design, game.n, m, seed)
-    measured = MeasuredGame(
-        contributors=tuple(f"c{i:03d}" for i in range(game.n)),
-        membership=drawn.membership,
-        values=oracle(drawn.membership),
-        weight=drawn.weight,
-        pair=drawn.pair,
-        null_value=float(oracle(np.zeros((1, game.n)))[0]),
-        full_value=float(oracle(np.ones((1, game.n)))[0]),
-        property="score",
-        design=design,
-        n_planned=len(drawn.membership),
-        orders=drawn.orders,
-    )
+    measured = closed_form.measure(oracle, game.n, design, m, seed)
     begun = time.perf_counter()
     attribution = get_estimator(estimator)(measured, seed=seed)
     milliseconds = 1e3 * (time.perf_counter() - begun)
@@ -150,7 +134,7 @@ def collected(out: Path) -> pd.DataFrame:
         scores = [
             judged(by_name[row["game"]], row[columns[: row["n"]]].to_numpy(dtype=float)) for _, row in table.iterrows()
         ]
-        parts.append(pd.concat([table[_FACTS], pd.DataFrame(scores)], axis=1))
+        parts.append(pd.concat([table[[*FACTS]], pd.DataFrame(scores)], axis=1))
     return pd.concat(parts, ignore_index=True).sort_values("game", key=lambda game: game.map(place), kind="stable")
 
 

@@ -26,6 +26,8 @@ Rows = npt.NDArray[np.bool_]
 FOLDER = Path(__file__).parent / "games"
 #: Contributors of the closed-form games: as many as a laptop values, and as many as the paper's artists.
 SMALL, LARGE = 20, 258
+#: Columns that say what was measured, in our own tables and in the peers'.
+FACTS = ("game", "n", "noise", "m", "method", "repetition", "milliseconds", "asked")
 
 
 @dataclass(frozen=True, eq=False)

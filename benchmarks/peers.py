@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.oracle import SMALL, Floats, Oracle, games
+from benchmarks.oracle import FACTS, SMALL, Floats, Oracle, games
 
 Method = Callable[[Oracle, int, int], Floats]
 
@@ -116,8 +116,7 @@ def main() -> None:
                         rows.append(
                             [game.name, game.n, noise, m, name, repetition, milliseconds, len(oracle.asked), *values]
                         )
-        columns = ["game", "n", "noise", "m", "method", "repetition", "milliseconds", "asked"]
-        columns += [f"value_{i}" for i in range(game.n)]
+        columns = [*FACTS, *(f"value_{i}" for i in range(game.n))]
         pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
         print(game.name, flush=True)
 

@@ -59,8 +59,8 @@ def finetune_subset(
     drawn = Plan.load(plan)
     rows = drawn.shard(shard).to_dict("records")
     missing = [row for row in rows if (row["key"], row["seed"]) not in done]
-    if missing and stopping_rule(settings.stopping):
-        judgement = verdict(settings, drawn, kept, StageLog.load(prepare_log).started)
+    if missing and (rule := stopping_rule(settings.stopping)):
+        judgement = verdict(rule, settings, drawn, kept, StageLog.load(prepare_log).started)
         logger.info("shard %d: %s", shard, judgement)
         if judgement.stop:
             log.facts["stopped"] = judgement.why

@@ -22,7 +22,6 @@ from shapley_core.games.plan import Plan, make_plan
 #: Designs that are nothing unless they are whole.
 _WHOLE = ("exhaustive", "leave_one_out")
 
-
 #: Shards that there must be: two start at once on one machine, and nothing is there to judge by.
 _FEWEST_SHARDS = 4
 
@@ -58,18 +57,18 @@ def stopping_rule(config: StoppingConfig) -> StoppingRule | None:
     return rule | time_is_up if rule else time_is_up
 
 
-def verdict(settings: ValuationConfig, plan: Plan, utilities: pd.DataFrame, started: float) -> Verdict:
+def verdict(
+    rule: StoppingRule, settings: ValuationConfig, plan: Plan, utilities: pd.DataFrame, started: float
+) -> Verdict:
     """Whether to measure more.
 
     Args:
+        rule: that of :func:`stopping_rule`.
         settings: of the valuation.
         plan: all coalitions.
         utilities: what was measured of the game so far.
         started: when the run did, in seconds since the epoch.
     """
-    rule = stopping_rule(settings.stopping)
-    if rule is None:
-        return Verdict(False, "the plan is measured to its end")
     try:
         begun = first_measured(plan, utilities, settings)
         game = measured_game(begun, utilities, settings.property.name, settings.game.min_measured)

@@ -328,6 +328,11 @@ class S3Store:
         return None
 
 
+def user_cache() -> Path:
+    """The folder of this user where downloads are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diffusion-shapley"
+
+
 def put_folder(store: Store, prefix: str, folder: Path) -> None:
     """Upload all files of ``folder`` under ``prefix/`` and mark them complete; nothing if they already are.
 

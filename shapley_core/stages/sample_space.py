@@ -31,7 +31,7 @@ def make_space(task: ModelTask) -> dict[str, dict[str, list[float]]]:
     if config is None:
         return {}
     from shapley_core.models import autoencoder as latent  # here, because pixels do not need it
-    from shapley_core.models.weights import fetch_weights
+    from shapley_core.weights import fetch_weights
 
     folder = task.folder / _AUTOENCODER
     settings, images = task.settings, task.data.images()

@@ -15,7 +15,7 @@ from shapley_core.models.autoencoder import (
     load_autoencoder,
     train_autoencoder,
 )
-from shapley_core.models.weights import fetch_weights
+from shapley_core.weights import fetch_weights
 
 DATA = DataConfig(resolution=8, mode="L")
 CONFIG = AutoencoderConfig(block_out_channels=(8, 16), norm_num_groups=4, num_vq_embeddings=64, steps=300)
@@ -79,10 +79,9 @@ def test_what_is_no_autoencoder_or_another_one_is_told(tmp_path):
 
 
 def test_weights_come_from_a_bucket_and_are_kept(s3_bucket, tmp_path, monkeypatch):
-    from shapley_core.models import weights
     from shapley_core.storage import open_store
 
-    monkeypatch.setattr(weights, "_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     build_autoencoder(CONFIG, DATA, seed=3).save_pretrained(tmp_path / "mine")
     store = open_store(f"s3://{s3_bucket}/models/mine")
     for path in (tmp_path / "mine").iterdir():

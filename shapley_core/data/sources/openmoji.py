@@ -6,7 +6,6 @@ other colours. Label: the group. Caption: the annotation ("grinning face").
 """
 
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -21,6 +20,7 @@ from shapley_core.data.dataset import ContributorDataset
 from shapley_core.data.sources.archive import Archive, members
 from shapley_core.data.sources.image_folder import ImageFile, check_contributors, dataset_from_files, shown
 from shapley_core.errors import UserError, did_you_mean, unwritable
+from shapley_core.storage import user_cache
 
 PACKAGE = "openmoji@17.0.0"
 ARCHIVE = Archive(
@@ -127,7 +127,7 @@ def _fetched() -> bytes:
     Raises:
         UserError: there is no npm, it cannot reach its registry, or what it brings is another package.
     """
-    kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diffusion-shapley" / ARCHIVE.name
+    kept = user_cache() / ARCHIVE.name
     if kept.is_file() and not ARCHIVE.differs(kept.read_bytes()):
         return kept.read_bytes()
     try:

@@ -4,13 +4,10 @@ A reference is a folder, an ``s3://`` address (of files as they are) or the name
 hub, which is kept in the hub's own cache. Without a network the sentence says what is missing and where to put it.
 """
 
-import os
 from pathlib import Path
 
 from shapley_core.errors import UserError
-from shapley_core.storage import open_store
-
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "shapley-weights"
+from shapley_core.storage import open_store, user_cache
 
 
 def fetch_weights(reference: str) -> Path:
@@ -34,7 +31,7 @@ def _from_s3(reference: str) -> Path:
     names = store.list()
     if not names:
         raise UserError(f"there are no weights under {reference}")
-    folder = _CACHE / reference.removeprefix("s3://").replace("/", "--")
+    folder = user_cache() / "weights" / reference.removeprefix("s3://").replace("/", "--")
     for name in names:
         if not (folder / name).is_file():
             store.download(name, folder / name)

@@ -6,7 +6,7 @@ of coalitions.
 """
 
 from pathlib import Path
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,18 @@ from shapley_core.data.dataset import ContributorDataset
 
 #: Generated or training images: (N, H, W, C), C = 1 or 3.
 Images = NDArray[np.uint8]
+#: A number for each image (N,): a score, or, where they are integers, the group that it belongs to.
+PerImage = NDArray[np.float64] | NDArray[np.intp]
 
 
 class Property(Protocol):
-    """A global model property F (paper §2.2): maps a model's images to a scalar."""
+    """A global model property F (paper §2.2): maps a model's images to a scalar.
+
+    Attributes:
+        quantity: what :meth:`per_image` tells, in a few words.
+    """
+
+    quantity: ClassVar[str]
 
     @classmethod
     def fit(
@@ -36,3 +44,6 @@ class Property(Protocol):
 
     def score(self, images: Images) -> float:
         """The property of these images."""
+
+    def per_image(self, images: Images) -> PerImage:
+        """What the property sees in each image by itself (paper §4.5 looks at contributors by it)."""

@@ -8,14 +8,14 @@ The property is a percentile of M over the images (90th by default): the paper's
 """
 
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shapley_core.config import PropertyConfig
 from shapley_core.data.dataset import ContributorDataset
-from shapley_core.properties.base import Images
+from shapley_core.properties.base import Images, PerImage
 
 
 def image_colourfulness(images: Images) -> NDArray[np.float64]:
@@ -30,6 +30,8 @@ def image_colourfulness(images: Images) -> NDArray[np.float64]:
 
 class Colourfulness:
     """A percentile of the images' colourfulness; needs no network and no reference."""
+
+    quantity: ClassVar[str] = "colourfulness"
 
     def __init__(self, percentile: float) -> None:
         self.percentile = percentile
@@ -49,4 +51,8 @@ class Colourfulness:
 
     def score(self, images: Images) -> float:
         """The configured percentile of M over the images."""
-        return float(np.percentile(image_colourfulness(images), self.percentile))
+        return float(np.percentile(self.per_image(images), self.percentile))
+
+    def per_image(self, images: Images) -> PerImage:
+        """M of each image."""
+        return image_colourfulness(images)

@@ -10,7 +10,7 @@ The paper embeds faces by BLIP-VQA. Here the embedding is the last layer of a cl
 """
 
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from scipy.stats import entropy
 
 from shapley_core.config import PropertyConfig
 from shapley_core.data.dataset import ContributorDataset
-from shapley_core.properties.base import Images
+from shapley_core.properties.base import Images, PerImage
 from shapley_core.properties.classifier import Classifier, fit_classifier, load_classifier
 
 _FILE = "clusters.safetensors"
@@ -47,15 +47,20 @@ class Clusters:
         labels = fcluster(linkage(pdist(points), method="ward"), n_clusters, criterion="maxclust")
         return cls(points, labels == np.unique(labels)[:, None])
 
-    def shares(self, points: Floats) -> Floats:
-        """(K,) share of ``points`` (N, d) in each cluster: the one whose members are nearest on average."""
+    def nearest(self, points: Floats) -> NDArray[np.intp]:
+        """(N,) the cluster 0..K-1 of each of ``points`` (N, d): the one whose members are nearest on average."""
         mean_distance = cdist(points, self.points) @ (self.members / self.members.sum(axis=1, keepdims=True)).T
-        counts = np.bincount(mean_distance.argmin(axis=1), minlength=len(self.members))
-        return np.asarray(counts / len(points))
+        return np.asarray(mean_distance.argmin(axis=1))
+
+    def shares(self, points: Floats) -> Floats:
+        """(K,) share of ``points`` (N, d) in each cluster."""
+        return np.asarray(np.bincount(self.nearest(points), minlength=len(self.members)) / len(points))
 
 
 class Diversity:
     """The entropy over fitted clusters, in nats."""
+
+    quantity: ClassVar[str] = "cluster"
 
     def __init__(self, classifier: Classifier, clusters: Clusters) -> None:
         self.classifier = classifier
@@ -83,3 +88,7 @@ class Diversity:
     def score(self, images: Images) -> float:
         """Entropy of the images over the clusters, in nats."""
         return float(entropy(self.clusters.shares(self.classifier.embeddings(images).numpy())))
+
+    def per_image(self, images: Images) -> PerImage:
+        """The cluster 0..K-1 of each image, integers."""
+        return self.clusters.nearest(self.classifier.embeddings(images).numpy())

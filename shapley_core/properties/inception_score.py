@@ -7,14 +7,15 @@ and the number of classes: high when every image is clearly of one class and all
 """
 
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import entropy
 
 from shapley_core.config import PropertyConfig
 from shapley_core.data.dataset import ContributorDataset
-from shapley_core.properties.base import Images
+from shapley_core.properties.base import Images, PerImage
 from shapley_core.properties.classifier import Classifier, fit_classifier, load_classifier
 
 
@@ -27,6 +28,8 @@ def inception_score(probabilities: NDArray[np.float64]) -> float:
 
 class InceptionScore:
     """The Inception Score under a fitted classifier."""
+
+    quantity: ClassVar[str] = "entropy of the prediction (nats)"
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
@@ -51,3 +54,7 @@ class InceptionScore:
     def score(self, images: Images) -> float:
         """IS of the images, one split."""
         return inception_score(self.classifier.probabilities(images).numpy())
+
+    def per_image(self, images: Images) -> PerImage:
+        """Entropy of p(y|x) of each image, in nats: 0 where the classifier is certain of the class."""
+        return np.asarray(entropy(self.classifier.probabilities(images).numpy(), axis=1))

@@ -79,6 +79,7 @@ def test_the_score_is_a_percentile_over_the_images():
     assert Colourfulness(0).score(batch) == pytest.approx(0)
     assert Colourfulness(50).score(batch) == pytest.approx(0.3 * 50)
     assert Colourfulness(100).score(batch) == pytest.approx(0.3 * 100)
+    assert np.sort(Colourfulness(90).per_image(batch)) == pytest.approx(0.3 * strengths)
     assert Colourfulness(95).score(batch) == pytest.approx(0.3 * 95)  # between two images, on the line
 
 

@@ -24,7 +24,9 @@ def test_wards_method_finds_the_clouds():
 def test_a_point_belongs_to_the_cluster_whose_members_are_nearest_on_average():
     clusters = Clusters(LINE, np.array([[1, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 1]], dtype=bool))
     # Mean distances of 22: to the five (22 + 21 + 12 + 11 + 10) / 5 = 15.2, to the one 18; of 25 they are 18.2 and 15.
-    assert clusters.shares(np.array([[22.0], [22.0], [22.0], [25.0]])) == pytest.approx([0.75, 0.25])
+    points = np.array([[22.0], [22.0], [25.0], [22.0]])
+    assert clusters.nearest(points).tolist() == [0, 0, 1, 0]
+    assert clusters.shares(points) == pytest.approx([0.75, 0.25])
 
 
 def test_fewer_different_points_than_clusters_give_fewer_clusters():
@@ -61,6 +63,11 @@ def test_all_digits_are_more_diverse_than_some_and_some_more_than_one(fitted, di
     assert facts["clusters"] == CONFIG.n_clusters
     assert everything == pytest.approx(np.log(10), abs=0.15)
     assert half < everything - 0.4
+    # The score is the entropy of how often each cluster is told.
+    ids = measured.per_image(images)
+    assert np.issubdtype(ids.dtype, np.integer)
+    p = np.unique_counts(ids).counts / len(images)
+    assert -(p * np.log(p)).sum() == pytest.approx(everything)
     assert max(measured.score(images[labels == digit]) for digit in range(10)) < half
 
 

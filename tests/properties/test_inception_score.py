@@ -87,6 +87,11 @@ def test_real_digits_score_near_ten_a_single_class_near_one_and_noise_in_between
     assert measured.score(images[labels < 5]) == pytest.approx(5, abs=0.4)
     noise = np.random.default_rng(0).integers(0, 256, (500, 8, 8, 1), dtype=np.uint8)
     assert measured.score(noise) < 6
+    # IS = exp(H(p(y)) - mean over the images of H(p(y|x))): real digits are certain, noise is not.
+    marginal = measured.classifier.probabilities(noise).numpy().mean(axis=0)
+    certainty = measured.per_image(noise)
+    assert np.exp(-(marginal * np.log(marginal)).sum() - certainty.mean()) == pytest.approx(measured.score(noise))
+    assert measured.per_image(images).mean() < 0.1 < certainty.mean()
 
 
 def test_the_classifier_is_right_about_images_it_gets_from_elsewhere(fitted):

@@ -117,7 +117,7 @@ def pay_out(
     if attribution.covariance is None:
         warnings.append("The values have no standard errors, so that the amounts have no intervals.")
     else:
-        drawn = _drawn_amounts(attribution, attribution.covariance, pool, n_draws, seed)
+        drawn = _drawn_amounts(attribution, pool, n_draws, seed)
         if len(drawn) < n_draws:
             warnings.append(
                 f"In {1 - len(drawn) / n_draws:.0%} of the draws nobody's value is positive: whether there is anything "
@@ -142,16 +142,10 @@ def _to_the_cent(names: tuple[str, ...], values: Floats, pool: int) -> Cents:
     return np.array(amounts, dtype=np.int64)
 
 
-def _drawn_amounts(attribution: Attribution, covariance: Floats, pool: int, n_draws: int, seed: int) -> Floats:
+def _drawn_amounts(attribution: Attribution, pool: int, n_draws: int, seed: int) -> Floats:
     """(draws, n) amounts of drawn values, without the draws in which nobody's is positive."""
     rng = np.random.default_rng(derive_seed(seed, "payout"))
-    variance, axes = np.linalg.eigh(covariance)
-    root = axes * np.sqrt(np.maximum(variance, 0))
-    away = rng.normal(size=(n_draws, len(root))) @ root.T
-    df = attribution.degrees_of_freedom
-    if isfinite(df):
-        away /= np.sqrt(rng.chisquare(df, size=(n_draws, 1)) / df)
-    weights = np.maximum(attribution.values + away, 0)
+    weights = np.maximum(attribution.drawn_values(n_draws, rng), 0)
     weights = weights[(weights > 0).any(axis=1)]
     exact = pool * (weights / weights.sum(axis=1, keepdims=True))
     amounts: Floats = np.floor(exact)

@@ -94,6 +94,22 @@ class Attribution:
         above: Floats = special.stdtr(self.degrees_of_freedom, t)
         return above
 
+    def drawn_values(self, n_draws: int, rng: np.random.Generator) -> Floats:
+        """(n_draws, n) what the values may be: draws of Student's t around them with their covariance.
+
+        Raises:
+            ValueError: the covariance is not known.
+        """
+        if self.covariance is None:
+            raise ValueError("values without a covariance have no distribution to draw from")
+        variance, axes = np.linalg.eigh(self.covariance)
+        root = axes * np.sqrt(np.maximum(variance, 0))
+        away = rng.normal(size=(n_draws, len(root))) @ root.T
+        if math.isfinite(self.degrees_of_freedom):
+            away /= np.sqrt(rng.chisquare(self.degrees_of_freedom, size=(n_draws, 1)) / self.degrees_of_freedom)
+        drawn: Floats = self.values + away
+        return drawn
+
     def to_frame(self) -> pd.DataFrame:
         """One row per contributor, sorted by rank: the content of ``values.parquet``."""
         return pd.DataFrame(

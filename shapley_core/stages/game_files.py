@@ -1,4 +1,4 @@
-"""Where the files of a game stand: its identity, the property's reference, grids of sample images, utility tables.
+"""Where the files of a game stand: its identity, the property's reference, images and facts to show, utility tables.
 
 Shared by the stages that write them and those that read them; imports nothing heavy.
 """
@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from shapley_core.config import ValuationConfig
+from shapley_core.contributor_facts import ContributorFacts
 from shapley_core.seeds import derive_seed
 
 _GAME = "game.json"
 _PROPERTIES = "properties"
 _GRIDS = "grids"
+_CONTRIBUTORS = "contributors.parquet"
 _UTILITIES = "utilities.parquet"
 _LOGS = "logs"
 
@@ -60,6 +62,16 @@ def read_grids(reference: Path) -> dict[str, bytes]:
     """Title to PNG of the training images and of what the full and the pruned model generate."""
     paths = sorted((reference / _GRIDS).glob("*.png"), key=lambda path: path.stat().st_mtime_ns)
     return {path.stem: path.read_bytes() for path in paths}
+
+
+def write_contributors(reference: Path, facts: ContributorFacts) -> None:
+    """Keep what the report tells of the contributors besides their values."""
+    facts.save(reference / _CONTRIBUTORS)
+
+
+def read_contributors(reference: Path) -> ContributorFacts:
+    """What :func:`write_contributors` kept."""
+    return ContributorFacts.load(reference / _CONTRIBUTORS)
 
 
 def sample_key(reference: Path, coalition: str) -> str:

@@ -1,4 +1,4 @@
-"""Grids of sample images, as people look at them: small PNG files."""
+"""Images as people look at them: grids of samples as PNG files, and single thumbnails as WebP."""
 
 import io
 import math
@@ -21,7 +21,16 @@ def image_grid(images: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
+def thumbnail_file(image: NDArray[np.uint8]) -> bytes:
+    """One image (H, W, C) as WebP, at most 48 pixels wide: as it is where it was not reduced, else about a kilobyte."""
+    pixels = _thumbnail(image)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="WEBP", lossless=len(pixels) == len(image), quality=80)
+    return buffer.getvalue()
+
+
 def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The image (h, w) or (h, w, 3), reduced to 48 pixels where it is larger."""
     pixels = image[..., 0] if image.shape[-1] == 1 else image
     if pixels.shape[0] <= _LARGEST:
         return pixels

@@ -18,14 +18,16 @@ from shapley_core.games.identity import GAME_VERSION, game_id
 from shapley_core.models.checkpoint import load_unet
 from shapley_core.models.sampling import sample
 from shapley_core.properties import get_property
-from shapley_core.properties.base import Images
+from shapley_core.properties.base import Images, Property
 from shapley_core.seeds import derive_seed
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.coalition_models import coalition_network, coalitions_at_once
+from shapley_core.stages.contributors import contributor_facts
 from shapley_core.stages.game_files import (
     generation_seed,
     properties_folder,
     property_folder,
+    write_contributors,
     write_game,
     write_grid,
 )
@@ -62,6 +64,7 @@ def reference(
         sampling_seconds = time.perf_counter() - begun
         write_grid(reference, fact.replace("_", " ").capitalize(), image_grid(generated[fact]))
 
+    properties: dict[str, Property] = {}
     for name in settings.property.names:
         property_class = get_property(name)
         folder = property_folder(reference, name)
@@ -70,11 +73,13 @@ def reference(
         with record.phase("training"):
             facts = property_class.fit(data, generated["full_model"], settings.property, seed, folder)
         with record.phase("scoring"):
-            measured = property_class.load(folder, settings.property)
+            measured = properties[name] = property_class.load(folder, settings.property)
             facts |= {fact: measured.score(pixels) for fact, pixels in generated.items()}
         # The valued property's facts stand by themselves.
         prefix = "" if name == settings.property.name else f"{name}_"
         record.facts |= {f"{prefix}{fact}": value for fact, value in facts.items()}
+    with record.phase("scoring"):
+        write_contributors(reference, contributor_facts(data, images, generated["full_model"], properties))
     record.facts["seconds_per_coalition"] = _forecast(settings, data, pruned, sampling_seconds)
     write_game(reference, _game_facts(settings, pruned, folder_digest(properties_folder(reference))))
     record.save(log)

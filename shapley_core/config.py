@@ -205,6 +205,16 @@ class TrainingConfig(Section):
     )
     gradient_clip: float = Field(1.0, gt=0, description="largest norm of a step's gradient")
     random_flip: bool = Field(False, description="flip half of the images left to right")
+    optimizer: Literal["adamw", "adam8bit"] | None = Field(
+        None, description="null: Adam; adam8bit: its state in 8 bits (arXiv 2110.02861), with CUDA and bitsandbytes"
+    )
+    learning_rate_schedule: Literal["cosine"] | None = Field(
+        None, description="cosine: learning_rate falls to zero at the last step; null: it is constant"
+    )
+    warmup_steps: int | None = Field(None, ge=1, description="steps over which the rate rises from zero; null: none")
+    micro_batch_size: int | None = Field(
+        None, ge=1, description="images of a step that are in memory at once; null: all; changes results by rounding"
+    )
     precision: Precision = Field("float32", description="bfloat16 pays where the processor computes with it")
 
 

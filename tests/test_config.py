@@ -65,6 +65,16 @@ def test_an_override_changes_its_setting_and_no_other(key, value, resolved):
     assert plain == changed
 
 
+def test_options_that_came_later_do_not_rename_models_that_were_kept_without_them():
+    # Keys of models and games hash these sections, as stages/keeping.py and stages/reference.py dump them.
+    named = {"steps", "batch_size", "learning_rate", "weight_decay", "ema_decay", "gradient_clip", "random_flip"}
+    config = resolve("digits")
+    for training in (config.training, config.pruning.finetuning, config.finetuning):
+        assert training.model_dump(exclude_none=True).keys() == named | {"precision"}
+    changed = resolve("digits", {"training.optimizer": "adamw"}).training
+    assert changed.model_dump(exclude_none=True)["optimizer"] == "adamw"
+
+
 def test_a_section_that_the_preset_leaves_out_can_be_overridden():
     # The preset does not name the noise schedule at all.
     assert resolve("digits", {"noise_schedule.num_train_timesteps": 50}).noise_schedule.num_train_timesteps == 50

@@ -5,9 +5,9 @@ what follows), those of smallest L2 magnitude first, one shot, the same share in
 of one size, and so do attention heads: every group loses the same places, those of smallest mean magnitude over the
 groups. So a layer's share is rounded down to a multiple of what its outputs go through next: the norm's groups for
 convolutions, the heads for an attention's queries, keys and values, and single channels for the time embedding, which
-has neither. That is what the authors' version of torch-pruning did, and it gives the sizes of the paper (§4.2): 274.06 M
-parameters become 70.93 M at 0.5 (CelebA-HQ; the paper has 70.9 M), 35.75 M become 19.96 M at 0.3 (CIFAR-20; 19.8 M).
-Today's torch-pruning rounds up, and would leave 13.9 M of the latter.
+has neither. The torch-pruning of the paper's time did the same to groups and heads, and the sizes are the paper's
+(§4.2): 274.06 M parameters become 70.93 M at 0.5 (CelebA-HQ; paper: 70.9 M), 35.75 M become 19.96 M at 0.3 (CIFAR-20;
+paper: 19.8 M). Today's torch-pruning rounds up, and would leave 13.9 M of the latter.
 """
 
 import torch

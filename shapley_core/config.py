@@ -106,7 +106,10 @@ class DataConfig(Section):
 
 
 class AutoencoderConfig(Section):
-    """The autoencoder of latent diffusion (diffusers ``VQModel``; arXiv 2112.10752): frozen, the same for everybody."""
+    """The autoencoder of latent diffusion (arXiv 2112.10752): frozen, the same for everybody.
+
+    Diffusers' ``VQModel`` in the family ldm, and ``AutoencoderKL`` in an own base of the family lora.
+    """
 
     weights: str = Field(
         "",
@@ -117,7 +120,7 @@ class AutoencoderConfig(Section):
     layers_per_block: int = Field(1, ge=1)
     norm_num_groups: int = Field(8, ge=1)
     latent_channels: int = Field(3, ge=1)
-    num_vq_embeddings: int = Field(256, ge=2, description="entries of the code book")
+    num_vq_embeddings: int = Field(256, ge=2, description="entries of a VQModel's code book")
     steps: int = Field(2000, ge=1)
     batch_size: int = Field(32, ge=2)
     learning_rate: float = Field(1e-3, gt=0)
@@ -128,65 +131,20 @@ class AutoencoderConfig(Section):
         return int(2 ** (len(self.block_out_channels) - 1))
 
 
-class ModelConfig(Section):
-    """The UNet (diffusers ``UNet2DModel``); sample size and channels come from the data, or from the autoencoder."""
+class TextEncoderConfig(Section):
+    """The text encoder of an own base model (transformers ``CLIPTextModel``), and the words it knows."""
 
-    family: Literal["ddpm", "ldm"] = Field(
-        "ddpm", description="diffusion of pixels (arXiv 2006.11239), or of an autoencoder's latents (arXiv 2112.10752)"
-    )
-    autoencoder: AutoencoderConfig | None = Field(None, description="of the family ldm")
-    block_out_channels: tuple[PositiveInt, ...] = Field(min_length=1)
-    down_block_types: tuple[Literal["DownBlock2D", "AttnDownBlock2D"], ...]
-    up_block_types: tuple[Literal["UpBlock2D", "AttnUpBlock2D"], ...]
-    layers_per_block: int = Field(2, ge=1)
-    norm_num_groups: int = Field(32, ge=1)
-    add_attention: bool = Field(True, description="self-attention in the middle block")
-    attention_head_dim: int | None = Field(8, ge=1, description="channels per attention head; null: one head")
+    hidden_size: int = Field(64, ge=8)
+    n_layers: int = Field(2, ge=1)
+    n_heads: int = Field(4, ge=1)
+    n_tokens: int = Field(16, ge=3, description="tokens of a caption, beginning and end included; longer ones are cut")
+    vocabulary: int = Field(2048, ge=300, description="most tokens that are learnt from the captions")
 
     @model_validator(mode="after")
-    def _latents_have_an_autoencoder(self) -> "ModelConfig":
-        if (self.family == "ldm") != (self.autoencoder is not None):
-            needs = "needs model.autoencoder" if self.family == "ldm" else "has no model.autoencoder"
-            raise ValueError(f"the family {self.family} {needs}")
+    def _heads_share(self) -> "TextEncoderConfig":
+        if self.hidden_size % self.n_heads:
+            raise ValueError(f"hidden_size {self.hidden_size} must be a multiple of the {self.n_heads} heads")
         return self
-
-    @model_validator(mode="after")
-    def _blocks_agree(self) -> "ModelConfig":
-        n = len(self.block_out_channels)
-        if len(self.down_block_types) != n or len(self.up_block_types) != n:
-            raise ValueError(f"block_out_channels names {n} blocks: down_block_types and up_block_types must too")
-        odd = [c for c in self.block_out_channels if c % self.norm_num_groups]
-        if odd:
-            raise ValueError(
-                f"norm_num_groups {self.norm_num_groups} must divide every block width; it does not divide {odd}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _attention_has_heads(self) -> "ModelConfig":
-        widths = self.block_out_channels
-        blocks = [
-            *zip(widths, self.down_block_types, strict=True),
-            *zip(widths[::-1], self.up_block_types, strict=True),
-        ]
-        attended = [width for width, block in blocks if block.startswith("Attn")]
-        if self.add_attention:
-            attended.append(widths[-1])
-        if self.attention_head_dim and attended and self.attention_head_dim > min(attended):
-            raise ValueError(
-                f"attention_head_dim {self.attention_head_dim} is more than the {min(attended)} channels of a block "
-                "with attention"
-            )
-        return self
-
-
-class NoiseScheduleConfig(Section):
-    """The forward process q(x_t | x_0) (paper §2.1)."""
-
-    num_train_timesteps: int = Field(1000, ge=2)
-    beta_start: float = Field(1e-4, gt=0, lt=1)
-    beta_end: float = Field(0.02, gt=0, lt=1)
-    beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "linear"
 
 
 #: Arithmetic of the network's matrix products; weights, optimiser and everything around them stay float32.
@@ -218,10 +176,128 @@ class TrainingConfig(Section):
     precision: Precision = Field("float32", description="bfloat16 pays where the processor computes with it")
 
 
+class BaseModelConfig(Section):
+    """The Stable Diffusion model (arXiv 2112.10752) that a LoRA adapts: frozen, the same for everybody.
+
+    Either ``weights``, or what an own one is trained with: ``data``, ``text_encoder``, ``training``, and the
+    autoencoder and blocks of :class:`ModelConfig`.
+    """
+
+    weights: str = Field(
+        "", description="a Stable Diffusion model in diffusers' layout: folder, s3:// address or hub name"
+    )
+    data: DataConfig | None = Field(None, description="images with captions, of which no contributor is valued")
+    text_encoder: TextEncoderConfig = TextEncoderConfig()
+    training: TrainingConfig | None = Field(None, description="of UNet and text encoder together")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "BaseModelConfig":
+        if bool(self.weights) == bool(self.data and self.training):
+            raise ValueError("the base model needs either weights, or data and training of an own one")
+        return self
+
+
+class LoraConfig(Section):
+    """The adapter that is trained in the family lora (arXiv 2106.09685), on the attention of the UNet."""
+
+    rank: int = Field(ge=1)
+    prompt: str = Field(description="what every training image is called, and what images are generated from")
+    base: BaseModelConfig
+
+
+class ModelConfig(Section):
+    """The UNet; sample size and channels come from the data, or from the autoencoder.
+
+    Diffusers' ``UNet2DModel``, or in an own base of the family lora ``UNet2DConditionModel``.
+    """
+
+    family: Literal["ddpm", "ldm", "lora"] = Field(
+        "ddpm",
+        description="diffusion of pixels (arXiv 2006.11239), of an autoencoder's latents (arXiv 2112.10752), or an "
+        "adapter (arXiv 2106.09685) of a Stable Diffusion model",
+    )
+    autoencoder: AutoencoderConfig | None = Field(None, description="of the family ldm, and of an own base")
+    lora: LoraConfig | None = Field(None, description="of the family lora")
+    block_out_channels: tuple[PositiveInt, ...] = ()
+    down_block_types: tuple[Literal["DownBlock2D", "AttnDownBlock2D", "CrossAttnDownBlock2D"], ...] = ()
+    up_block_types: tuple[Literal["UpBlock2D", "AttnUpBlock2D", "CrossAttnUpBlock2D"], ...] = ()
+    layers_per_block: int = Field(2, ge=1)
+    norm_num_groups: int = Field(32, ge=1)
+    add_attention: bool = Field(True, description="self-attention in the middle block")
+    attention_head_dim: int | None = Field(8, ge=1, description="channels per attention head; null: one head")
+
+    @property
+    def is_given(self) -> bool:
+        """Is the UNet that of a given base model, rather than the one described here?"""
+        return self.lora is not None and bool(self.lora.base.weights)
+
+    @model_validator(mode="after")
+    def _parts_of_the_family(self) -> "ModelConfig":
+        wanted = {
+            "lora": self.family == "lora",
+            "autoencoder": self.family == "ldm" or (self.family == "lora" and not self.is_given),
+            "block_out_channels": not self.is_given,
+        }
+        for part, needed in wanted.items():
+            if needed != bool(getattr(self, part)):
+                whose = "with a given base " if self.is_given else ""
+                raise ValueError(f"the family {self.family} {whose}{'needs' if needed else 'has no'} model.{part}")
+        return self
+
+    @model_validator(mode="after")
+    def _blocks_of_the_family(self) -> "ModelConfig":
+        other = "Attn" if self.family == "lora" else "CrossAttn"
+        wrong = [block for block in (*self.down_block_types, *self.up_block_types) if block.startswith(other)]
+        if wrong:
+            raise ValueError(f"the family {self.family} has no blocks of type {wrong[0]}")
+        return self
+
+    @model_validator(mode="after")
+    def _blocks_agree(self) -> "ModelConfig":
+        n = len(self.block_out_channels)
+        if len(self.down_block_types) != n or len(self.up_block_types) != n:
+            raise ValueError(f"block_out_channels names {n} blocks: down_block_types and up_block_types must too")
+        odd = [c for c in self.block_out_channels if c % self.norm_num_groups]
+        if odd:
+            raise ValueError(
+                f"norm_num_groups {self.norm_num_groups} must divide every block width; it does not divide {odd}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _attention_has_heads(self) -> "ModelConfig":
+        widths = self.block_out_channels
+        blocks = [
+            *zip(widths, self.down_block_types, strict=True),
+            *zip(widths[::-1], self.up_block_types, strict=True),
+        ]
+        attended = [width for width, block in blocks if "Attn" in block]
+        if self.add_attention and widths:
+            attended.append(widths[-1])
+        if self.attention_head_dim and attended and self.attention_head_dim > min(attended):
+            raise ValueError(
+                f"attention_head_dim {self.attention_head_dim} is more than the {min(attended)} channels of a block "
+                "with attention"
+            )
+        return self
+
+
+class NoiseScheduleConfig(Section):
+    """The forward process q(x_t | x_0) (paper §2.1)."""
+
+    num_train_timesteps: int = Field(1000, ge=2)
+    beta_start: float = Field(1e-4, gt=0, lt=1)
+    beta_end: float = Field(0.02, gt=0, lt=1)
+    beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "linear"
+
+
 class PruningConfig(Section):
     """Structural magnitude pruning of the trained UNet (paper §3.2), and the fine-tuning on everybody after it."""
 
-    ratio: float = Field(0.3, ge=0, lt=1, description="share of the channels to remove")
+    ratio: float = Field(0.3, ge=0, lt=1, description="share of the channels, or of an adapter's ranks, to remove")
+    method: Literal["magnitude", "svd"] = Field(
+        "magnitude", description="the paper's; svd: an adapter's singular components instead of those it was trained in"
+    )
     finetuning: TrainingConfig
 
 
@@ -234,6 +310,9 @@ class GenerationConfig(Section):
     )
     n_steps: int = Field(100, ge=1, description="steps of the solver")
     eta: float = Field(0.0, ge=0, le=1, description="0: deterministic DDIM; 1: DDPM's variance")
+    guidance_scale: float | None = Field(
+        None, ge=0, description="classifier-free guidance (arXiv 2207.12598) of models with prompts; null: none"
+    )
     precision: Precision = Field("float32", description="bfloat16 pays where the processor computes with it")
     batch_size: int = Field(256, ge=1, description="images per forward pass; does not change the images")
 
@@ -249,14 +328,41 @@ class PropertyConfig(Section):
 
     name: str = "inception_score"
     also: tuple[str, ...] = Field((), description="properties measured on the same images and kept beside it")
-    classifier_steps: int = Field(600, ge=1, description="training steps of the Inception Score's classifier")
-    percentile: float = Field(90.0, ge=0, le=100, description="percentile over images (colourfulness)")
+    classifier: Literal["data", "imagenet"] = Field(
+        "data", description="of the Inception Score: one trained on the data, or Inception v3 (the paper's)"
+    )
+    classifier_steps: int = Field(600, ge=1, description="training steps of the classifier that is trained on the data")
+    percentile: float = Field(90.0, ge=0, le=100, description="percentile over images (colourfulness, aesthetic)")
     n_clusters: int = Field(20, ge=2, description="clusters of the full model's images (diversity)")
+    embedder: Literal["classifier", "inception", "blip_vqa", "clip", "dino"] = Field(
+        "classifier", description="features of an image (diversity, fid); classifier: of one trained on the data"
+    )
+    embedder_weights: str = Field(
+        "", description="folder, s3:// or hub name of blip_vqa, clip or dino; empty: the published ones, from the hub"
+    )
+    inception_weights: str = Field(
+        "timm/inception_v3.tv_in1k", description="file, folder, s3:// or hub name of torchvision's Inception v3"
+    )
+    aesthetic_clip: str = Field(
+        "openai/clip-vit-large-patch14", description="folder, s3:// or hub name of the CLIP under the aesthetic score"
+    )
+    aesthetic_head: str = Field(
+        "", description="file, folder, s3:// or hub name of the aesthetic score's linear head; aesthetic needs it"
+    )
 
     @model_validator(mode="after")
     def _each_once(self) -> "PropertyConfig":
         if len({*self.names}) < len(self.names):
             raise ValueError(f"a property is named twice in {', '.join(self.names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _aesthetic_has_a_head(self) -> "PropertyConfig":
+        if "aesthetic" in self.names and not self.aesthetic_head:
+            raise ValueError(
+                "the property aesthetic needs aesthetic_head, LAION's linear head for CLIP ViT-L/14 (the file "
+                "sa_0_4_vit_l_14_linear.pth of its repository aesthetic-predictor)"
+            )
         return self
 
     @property
@@ -345,6 +451,8 @@ class ValuationConfig(Section):
 
     @model_validator(mode="after")
     def _resolution_halves(self) -> "ValuationConfig":
+        if self.model.is_given:  # its weights say it
+            return self
         halvings = len(self.model.block_out_channels) - 1
         by = f"the UNet halves the image {halvings} times"
         if self.model.autoencoder:
@@ -352,6 +460,17 @@ class ValuationConfig(Section):
             by = f"the autoencoder and the UNet halve the image {halvings} times"
         if self.data.resolution % 2**halvings:
             raise ValueError(f"data.resolution {self.data.resolution} must be a multiple of {2**halvings}: {by}")
+        return self
+
+    @model_validator(mode="after")
+    def _base_fits(self) -> "ValuationConfig":
+        base = self.model.lora.base.data if self.model.lora else None
+        if base and (base.resolution, base.mode) != (self.data.resolution, self.data.mode):
+            raise ValueError("model.lora.base.data must have the resolution and the mode of data")
+        if self.pruning.method == "svd" and self.model.family != "lora":
+            raise ValueError("pruning.method svd is for the family lora")
+        if self.generation.guidance_scale is not None and self.model.family != "lora":
+            raise ValueError(f"generation.guidance_scale needs prompts, and the family {self.model.family} has none")
         return self
 
     @model_validator(mode="after")
@@ -372,7 +491,7 @@ class ValuationConfig(Section):
         return self
 
     def sample_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of what the UNet denoises: an image, or its latents."""
+        """(C, H, W) of what the described UNet denoises: an image, or its latents."""
         autoencoder = self.model.autoencoder
         channels = autoencoder.latent_channels if autoencoder else self.data.channels
         size = self.data.resolution // (autoencoder.factor if autoencoder else 1)

@@ -1,18 +1,21 @@
-"""The autoencoder of latent diffusion (arXiv 2112.10752): a diffusers ``VQModel``, trained once and then frozen.
+"""The autoencoder of latent diffusion (arXiv 2112.10752), trained once and then frozen; one of diffusers' two kinds.
 
-    loss = mean (x - D(q(E(x))))^2 + codebook and commitment losses (van den Oord et al., arXiv 1711.00937)
+    VQModel:        loss = mean (x - D(q(E(x))))^2 + codebook and commitment losses (arXiv 1711.00937)
+    AutoencoderKL:  loss = mean (x - D(z))^2 + w KL( q(z|x) || N(0, 1) ),  z ~ q(z|x)  (arXiv 1312.6114)
 
-Diffusion happens on E(x), before quantisation, scaled to unit variance (``scaling_factor``, as diffusers'
-``LDMPipeline`` reads it); D quantises. Latents of the training images are computed once, and the autoencoder is in
-memory only where pixels are made.
+Diffusion happens on E(x), before quantisation, or on the mean of q(z|x), scaled to unit variance (``scaling_factor``,
+as diffusers' pipelines read it); a VQModel quantises when it decodes. Latents of the training images are computed once,
+and the autoencoder is in memory only where pixels are made.
 """
 
+import json
 import logging
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from diffusers import VQModel
+from diffusers import AutoencoderKL, VQModel
 from numpy.typing import NDArray
 from torch.nn import functional
 
@@ -24,16 +27,24 @@ from shapley_core.seeds import derive_seed
 
 logger = logging.getLogger(__name__)
 
+Autoencoder: TypeAlias = VQModel | AutoencoderKL
+_KINDS: dict[str, Any] = {"VQModel": VQModel, "AutoencoderKL": AutoencoderKL}
+
 #: Images encoded or decoded at once.
 _BATCH = 64
+#: Weight of the divergence: it keeps latents near a unit normal and hardly blurs (arXiv 2112.10752, appendix G).
+_KL_WEIGHT = 1e-6
 
 
-def build_autoencoder(config: AutoencoderConfig, data: DataConfig, seed: int) -> VQModel:
-    """A VQModel with random weights drawn from ``seed``."""
+def build_autoencoder(
+    config: AutoencoderConfig, data: DataConfig, seed: int, kind: type[Autoencoder] = VQModel
+) -> Autoencoder:
+    """An autoencoder with random weights drawn from ``seed``."""
     n_blocks = len(config.block_out_channels)
+    codes = {"num_vq_embeddings": config.num_vq_embeddings} if kind is VQModel else {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "autoencoder weights"))
-        return VQModel(
+        return kind(
             in_channels=data.channels,
             out_channels=data.channels,
             down_block_types=("DownEncoderBlock2D",) * n_blocks,
@@ -42,14 +53,14 @@ def build_autoencoder(config: AutoencoderConfig, data: DataConfig, seed: int) ->
             layers_per_block=config.layers_per_block,
             latent_channels=config.latent_channels,
             sample_size=data.resolution,
-            num_vq_embeddings=config.num_vq_embeddings,
             norm_num_groups=config.norm_num_groups,
             mid_block_add_attention=False,
+            **codes,
         )
 
 
 def train_autoencoder(
-    autoencoder: VQModel, images: NDArray[np.uint8], config: AutoencoderConfig, seed: int
+    autoencoder: Autoencoder, images: NDArray[np.uint8], config: AutoencoderConfig, seed: int
 ) -> dict[str, list[float]]:
     """Train on pixels (N, H, W, C) in place, and settle the scale of the latents; returns the loss curve."""
     x = to_model_range(images)
@@ -61,8 +72,7 @@ def train_autoencoder(
     autoencoder.train()
     for _ in range(config.steps):
         batch = x[torch.randint(len(x), (config.batch_size,), generator=generator)].to(autoencoder.device)
-        output = autoencoder(batch)
-        loss = functional.mse_loss(output.sample, batch) + output.commit_loss.mean()
+        loss = _loss(autoencoder, batch, generator)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -77,43 +87,63 @@ def train_autoencoder(
     return {"step": list(range(1, config.steps + 1))[::every], "value": torch.stack(losses)[::every].tolist()}
 
 
+def _loss(autoencoder: Autoencoder, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    if isinstance(autoencoder, VQModel):
+        output = autoencoder(batch)
+        quantised: torch.Tensor = functional.mse_loss(output.sample, batch) + output.commit_loss.mean()
+        return quantised
+    posterior = autoencoder.encode(batch).latent_dist
+    noise = torch.randn(posterior.mean.shape, generator=generator).to(batch.device)
+    decoded = autoencoder.decode(posterior.mean + posterior.std * noise).sample
+    # The divergence is summed over an image's latents; the error is a mean over pixels.
+    loss: torch.Tensor = functional.mse_loss(decoded, batch) + _KL_WEIGHT * posterior.kl().mean()
+    return loss
+
+
 @torch.inference_mode()
-def encode(autoencoder: VQModel, images: NDArray[np.uint8]) -> torch.Tensor:
+def encode(autoencoder: Autoencoder, images: NDArray[np.uint8]) -> torch.Tensor:
     """Latents (N, C, H/f, W/f), float32 on the CPU, of pixels (N, H, W, C)."""
     scale = autoencoder.config.scaling_factor
-    parts = [
-        autoencoder.encode(batch.to(autoencoder.device)).latents.mul(scale).float().cpu()
-        for batch in to_model_range(images).split(_BATCH)
-    ]
+
+    def latents(batch: torch.Tensor) -> torch.Tensor:
+        encoded = autoencoder.encode(batch.to(autoencoder.device))
+        found: torch.Tensor = encoded.latents if isinstance(autoencoder, VQModel) else encoded.latent_dist.mean
+        return found
+
+    parts = [latents(batch).mul(scale).float().cpu() for batch in to_model_range(images).split(_BATCH)]
     return torch.cat(parts).contiguous()
 
 
 @torch.inference_mode()
-def decode(autoencoder: VQModel, latents: torch.Tensor) -> NDArray[np.uint8]:
+def decode(autoencoder: Autoencoder, latents: torch.Tensor) -> NDArray[np.uint8]:
     """Pixels (N, H, W, C) of latents (N, C, H/f, W/f)."""
     scale = autoencoder.config.scaling_factor
     # Each by itself would be the same image; so many at once keep the memory of large ones bounded.
     return np.concatenate([to_pixels(autoencoder.decode(batch / scale).sample) for batch in latents.split(_BATCH)])
 
 
-def load_autoencoder(folder: Path) -> VQModel:
-    """Read a VQModel in diffusers' layout.
+def load_autoencoder(folder: Path) -> Autoencoder:
+    """Read a VQModel or an AutoencoderKL in diffusers' layout.
 
     Raises:
         UserError: the folder holds none, or a broken one.
     """
     try:
+        kind = _KINDS[json.loads((folder / "config.json").read_text())["_class_name"]]
         # Only safetensors: a pickle runs what it holds.
-        return VQModel.from_pretrained(folder, use_safetensors=True, local_files_only=True).eval()
+        return kind.from_pretrained(folder, use_safetensors=True, local_files_only=True).eval()
     except Exception as error:
         raise UserError(
-            f"{folder} holds no VQModel (config.json and diffusion_pytorch_model.safetensors): "
+            f"{folder} holds no VQModel or AutoencoderKL (config.json and diffusion_pytorch_model.safetensors): "
             f"{type(error).__name__}: {error}"
         ) from error
 
 
-def check_autoencoder(autoencoder: VQModel, config: AutoencoderConfig, data: DataConfig) -> None:
-    """Raise :class:`UserError` where a given autoencoder is not of the shape that the configuration says."""
+def check_autoencoder(autoencoder: Autoencoder, config: AutoencoderConfig, data: DataConfig) -> None:
+    """Raise :class:`UserError` where a given VQModel is none, or not of the shape that the configuration says."""
+    if not isinstance(autoencoder, VQModel):
+        kind = type(autoencoder).__name__
+        raise UserError(f"the autoencoder {config.weights} is a {kind}, and latent diffusion takes a VQModel")
     kept = autoencoder.config
     for what, found, wanted in (
         ("image channels", kept.in_channels, data.channels),

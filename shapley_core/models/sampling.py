@@ -5,10 +5,11 @@ numbers: the difference of two coalitions is not blurred by different draws) and
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from diffusers.models.unets.unet_2d import UNet2DModel
 from numpy.typing import NDArray
 
 from shapley_core.config import GenerationConfig, NoiseScheduleConfig
@@ -21,6 +22,27 @@ from shapley_core.seeds import derive_seed
 _BLOCK = 16
 
 
+@dataclass(frozen=True, eq=False)
+class Prompts:
+    """What images are generated from, as a text encoder says it.
+
+    Attributes:
+        wanted: (G, T, D), prompts that the images take by turns: image i has prompt i mod G.
+        nothing: (1, T, D), the empty prompt, from which guidance leads away.
+    """
+
+    wanted: torch.Tensor
+    nothing: torch.Tensor
+
+    def to(self, device: torch.device) -> "Prompts":
+        """The same on another device."""
+        return Prompts(self.wanted.to(device), self.nothing.to(device))
+
+    def of_images(self, first_index: int, n: int) -> torch.Tensor:
+        """(n, T, D), the prompts of the images from ``first_index`` on."""
+        return self.wanted[torch.arange(first_index, first_index + n) % len(self.wanted)]
+
+
 def initial_noise(n_images: int, shape: tuple[int, int, int], seed: int) -> torch.Tensor:
     """Standard normal noise (n_images, C, H, W); row i depends on ``seed`` and i alone."""
     rows = [
@@ -31,22 +53,24 @@ def initial_noise(n_images: int, shape: tuple[int, int, int], seed: int) -> torc
 
 
 def sample(
-    unet: UNet2DModel,
+    unet: Any,
     schedule: NoiseScheduleConfig,
     config: GenerationConfig,
     seed: int,
     decode: Callable[[torch.Tensor], NDArray[np.uint8]] = to_pixels,
+    prompts: Prompts | None = None,
 ) -> NDArray[np.uint8]:
     """Generate ``config.n_images`` images as pixels (N, H, W, C).
 
     Deterministic given the weights and ``seed``; with ``eta`` > 0 the noise added on the way is drawn per image, too.
 
     Args:
-        unet: the network.
+        unet: the network, of diffusers; where there are prompts, one that takes them.
         schedule: the forward process it was trained with.
         config: solver and number of images.
         seed: of all noise.
         decode: from samples (N, C, H, W) to pixels; an image must not hang on the others.
+        prompts: what the images are to show.
     """
     size = unet.config.sample_size
     # Channels last: the same sums a fifth faster on CPU, and what tensor cores want.
@@ -56,18 +80,19 @@ def sample(
     parts = []
     for start in range(0, config.n_images, batch_size):
         chunk = noise[start : start + batch_size]
-        parts.append(decode(_denoise(unet, schedule, config, chunk, start, seed))[: len(chunk)])
+        parts.append(decode(_denoise(unet, schedule, config, chunk, start, seed, prompts))[: len(chunk)])
     return np.concatenate(parts)
 
 
 @torch.inference_mode()
 def _denoise(
-    unet: UNet2DModel,
+    unet: Any,
     schedule: NoiseScheduleConfig,
     config: GenerationConfig,
     noise: torch.Tensor,
     first_index: int,
     seed: int,
+    prompts: Prompts | None,
 ) -> torch.Tensor:
     """Samples of ``noise``, padded to whole blocks."""
     padded = torch.cat([noise, noise[-1:].expand(-len(noise) % _BLOCK, *noise.shape[1:])])
@@ -75,12 +100,33 @@ def _denoise(
     scheduler = sampling_schedule(schedule, config.solver)
     scheduler.set_timesteps(config.n_steps, device=unet.device)
     generators = [torch.Generator().manual_seed(derive_seed(seed, "path", first_index + i)) for i in range(len(x))]
+    predict = _predictor(unet, config, prompts, first_index, len(x))
     for t in scheduler.timesteps:
         with precision(x.device, config.precision):
-            epsilon = unet(x, t).sample.float()
+            epsilon = predict(x, t).float()
         noisily = {}
         if config.eta > 0:
             rows = [torch.randn(x.shape[1:], generator=generator) for generator in generators]
             noisily = {"eta": config.eta, "variance_noise": torch.stack(rows).to(x)}
         x = scheduler.step(epsilon, t, x, **noisily).prev_sample
     return x
+
+
+def _predictor(
+    unet: Any, config: GenerationConfig, prompts: Prompts | None, first_index: int, n: int
+) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """What tells the noise in n samples (n, C, H, W) at a timestep."""
+    if prompts is None:
+        return lambda x, t: unet(x, t).sample
+    wanted = prompts.of_images(first_index, n)
+    scale = config.guidance_scale
+    if scale is None or scale == 1:
+        return lambda x, t: unet(x, t, wanted).sample
+    told = torch.cat([prompts.nothing.expand(n, -1, -1), wanted])
+
+    def guided(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        without, with_prompt = unet(torch.cat([x, x]), t, told).sample.chunk(2)
+        epsilon: torch.Tensor = without + scale * (with_prompt - without)
+        return epsilon
+
+    return guided

@@ -8,6 +8,9 @@ A batch of a stacked network interleaves the networks: **row b * K + k belongs t
 (B * K, C, H, W) is, without moving a byte, also a tensor (B, K * C, H, W), which is what grouped convolutions and group
 norms want, while everything between the layers (skip connections, time steps, attention) sees ordinary rows. No network
 sees another: outputs and gradients are those of K separate networks, up to the rounding of other kernels.
+
+Layers whose weights are frozen are the same for all and stay as they are: with LoRA the base does one forward over the
+batches of all K coalitions, and each row gets the low-rank update of its own.
 """
 
 import copy
@@ -39,24 +42,32 @@ def copies_that_pay(unet: UNet2DModel, batch_size: int) -> int:
 
 
 def stack(networks: Sequence[nn.Module]) -> nn.Module:
-    """One network that holds K networks of the same architecture; every parameter gets a leading axis of size K.
+    """One network that holds K networks of one architecture; every trained parameter gets a leading axis of size K.
 
     Args:
-        networks: K networks, built of convolutions, linear layers, group norms, and layers without weights. They are
-            left as they are.
+        networks: K networks whose trained layers are convolutions, linear layers, norms and embeddings. They are left
+            as they are; frozen parameters are not copied but shared, and must be the same in all of them.
 
     Raises:
-        ValueError: there are weights in a layer of another kind.
+        ValueError: there are weights to be trained in a layer of another kind.
     """
-    stacked = copy.deepcopy(networks[0])
+    frozen = [p for p in networks[0].parameters() if not p.requires_grad]
+    stacked = copy.deepcopy(networks[0], {id(parameter): parameter for parameter in frozen})
     for name, module in networks[0].named_modules():
-        if type(module) in _LAYERS:
-            parent, _, leaf = name.rpartition(".")
-            layers = [network.get_submodule(name) for network in networks]
-            setattr(stacked.get_submodule(parent), leaf, _LAYERS[type(module)](layers))
-        elif [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
+        if not _learns(module):
+            continue
+        if type(module) not in _LAYERS:
             raise ValueError(f"{name or 'the network'}, a {type(module).__name__} with weights, cannot be stacked")
+        parent, _, leaf = name.rpartition(".")
+        layers = [network.get_submodule(name) for network in networks]
+        setattr(stacked.get_submodule(parent), leaf, _LAYERS[type(module)](layers))
     return stacked
+
+
+def _learns(module: nn.Module) -> bool:
+    """Does training change what the module itself holds: parameters, or running statistics?"""
+    statistics = [buffer for buffer in module.buffers(recurse=False) if buffer.is_floating_point()]
+    return bool(statistics) or any(parameter.requires_grad for parameter in module.parameters(recurse=False))
 
 
 class _StackedConv2d(nn.Module):
@@ -143,10 +154,37 @@ class _StackedGroupNorm(nn.Module):
         return functional.group_norm(side_by_side, self.k * self.num_groups, weight, bias, self.eps).view(x.shape)
 
 
+class _StackedLayerNorm(nn.Module):
+    def __init__(self, layers: Sequence[nn.LayerNorm]) -> None:
+        super().__init__()
+        self.k, self.normalized_shape, self.eps = len(layers), layers[0].normalized_shape, layers[0].eps
+        self.weight, self.bias = _together(layers, "weight"), _together(layers, "bias")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        normal = functional.layer_norm(x, self.normalized_shape, eps=self.eps)
+        by_copy = normal.reshape(len(x) // self.k, self.k, -1, *self.normalized_shape)
+        return (by_copy * self.weight[:, None] + self.bias[:, None]).reshape(x.shape)
+
+
+class _StackedEmbedding(nn.Module):
+    def __init__(self, layers: Sequence[nn.Embedding]) -> None:
+        super().__init__()
+        self.k = len(layers)
+        self.weight = _together(layers, "weight")
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        if len(ids) % self.k:  # such as positions, looked up once for all rows
+            raise ValueError(f"{len(ids)} rows cannot belong to {self.k} copies by turns")
+        copies = torch.arange(len(ids), device=ids.device) % self.k
+        return functional.embedding(ids + self.weight.shape[1] * copies[:, None], self.weight.flatten(0, 1))
+
+
 _LAYERS: dict[type[nn.Module], Callable[..., nn.Module]] = {
     nn.Conv2d: _StackedConv2d,
     nn.Linear: _StackedLinear,
     nn.GroupNorm: _StackedGroupNorm,
+    nn.LayerNorm: _StackedLayerNorm,
+    nn.Embedding: _StackedEmbedding,
 }
 
 

@@ -1,7 +1,8 @@
 """finetune_subset: fine-tunes the pruned model on the data of each coalition of a shard (paper §3.2).
 
 Coalitions whose utility is in the store already are left out; the others are trained several at a time, as one
-network. The null coalition gets the untrained network: the same architecture with fresh random weights.
+network. The null coalition gets the untrained network: the same architecture with fresh random weights, or an adapter's
+base model as it is.
 """
 
 import logging
@@ -17,12 +18,17 @@ from shapley_core.data.dataset import ContributorDataset
 from shapley_core.device import compute_device
 from shapley_core.games.plan import Plan
 from shapley_core.games.store import UtilityStore
-from shapley_core.models.ddpm import untrained
 from shapley_core.progress import Progress
 from shapley_core.stage_log import StageLog
-from shapley_core.stages.coalition_models import coalition_network, coalitions_at_once, starting_network
+from shapley_core.stages.coalition_models import (
+    coalition_network,
+    coalitions_at_once,
+    starting_network,
+    untrained_network,
+)
 from shapley_core.stages.coalitions import OK, CoalitionRecord, attempt, read_records
 from shapley_core.stages.game_files import log_folder, read_game_id
+from shapley_core.stages.networks.base import save_trained
 from shapley_core.stages.sample_space import training_samples
 from shapley_core.stages.stopping import stopping_rule, verdict
 from shapley_core.storage import open_store
@@ -78,7 +84,7 @@ def finetune_subset(
         def train(records: Sequence[CoalitionRecord]) -> None:
             runs = [
                 TrainingRun(
-                    unet=starting_network(settings, network, record.seed),
+                    network=starting_network(settings, network, record.seed),
                     rows=torch.isin(owners, members[record.key]).nonzero()[:, 0],
                     seed=record.seed,
                 )
@@ -97,7 +103,8 @@ def finetune_subset(
 
         def leave_untrained(records: Sequence[CoalitionRecord]) -> None:
             for record in records:
-                save_file(untrained(network, record.seed).state_dict(), models / f"{record.key}.safetensors")
+                fresh = untrained_network(settings, network, record.seed)
+                save_trained(fresh, models / f"{record.key}.safetensors")
 
         nobody = [row for row in missing if not row["members"]]
         somebody = [row for row in missing if row["members"]]

@@ -7,17 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from safetensors.torch import load_file
 
 from shapley_core.config import ValuationConfig
 from shapley_core.device import compute_device, speed_up
-from shapley_core.models.sampling import sample
 from shapley_core.progress import Progress
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.coalition_models import coalition_network
 from shapley_core.stages.coalitions import OK, CoalitionRecord, attempt, read_records
 from shapley_core.stages.game_files import generation_seed, log_folder
-from shapley_core.stages.sample_space import decoder
+from shapley_core.stages.networks.base import load_trained
+from shapley_core.stages.sample_space import Sampler
 
 logger = logging.getLogger(__name__)
 
@@ -32,15 +31,14 @@ def generate(config: Path, pruned: Path, models: Path, shard: int, *, images: Pa
     waiting = [record for key, record in read_records(models).items() if key not in done]
     if waiting:
         device = compute_device(settings.run.loop_threads)
-        unet = coalition_network(settings, pruned).to(device)
-        speed_up(unet, settings.run.compile)
-        decode = decoder(settings, pruned, device)
+        network = coalition_network(settings, pruned).to(device)
+        speed_up(network, settings.run.compile)
+        sampler = Sampler.of(settings, pruned, device)
 
         def generate_images(records: Sequence[CoalitionRecord]) -> None:
             for record in records:
-                unet.load_state_dict(load_file(models / f"{record.key}.safetensors"))
-                seed = generation_seed(settings)
-                pixels = sample(unet, settings.noise_schedule, settings.generation, seed, decode)
+                load_trained(network, models / f"{record.key}.safetensors")
+                pixels = sampler.images(network, generation_seed(settings))
                 np.save(images / f"{record.key}.npy", pixels, allow_pickle=False)
 
         with log.phase("sampling"):

@@ -22,6 +22,14 @@ logger = logging.getLogger(__name__)
 #: What a kept model remembers of its training, beside its weights.
 _HISTORY = "training.json"
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
+_ADAPTER = "pytorch_lora_weights.safetensors"
+#: Part of a model's folder, and of a data set's: the frozen base of an adapter, and the images it is trained on.
+BASE = "base"
+
+
+def base_data(dataset: Path) -> Path:
+    """Where the images of an own base model stand, beside those that are valued."""
+    return dataset / BASE
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,7 @@ class ModelTask:
 
     Attributes:
         settings: the resolved configuration.
+        dataset: folder of the data.
         data: everybody's images.
         folder: where the model is to stand.
         store: where the state of an interrupted training is kept, under :attr:`checkpoint`.
@@ -38,6 +47,7 @@ class ModelTask:
     """
 
     settings: ValuationConfig
+    dataset: Path
     data: ContributorDataset
     folder: Path
     store: Store
@@ -89,7 +99,7 @@ def made_once(
         logger.info("taken from the store: models/%s", key)
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        make(ModelTask(settings, data, folder, root, key, record)).save(folder / _HISTORY)
+        make(ModelTask(settings, dataset, data, folder, root, key, record)).save(folder / _HISTORY)
         put_folder(root, f"models/{key}", folder)
     record.recall(folder / _HISTORY)
     metrics = {name: float(value) for name, value in record.facts.items()}
@@ -99,11 +109,14 @@ def made_once(
 
 
 def checkpoint_digest(folder: Path) -> str:
-    """SHA-256 (16 hex digits) of a checkpoint's architecture and weights."""
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
-    architecture = {key: value for key, value in config.items() if not key.startswith("_")}
-    digest = hashlib.sha256(json.dumps(architecture, sort_keys=True).encode())
-    for name in ("pruning.json", _WEIGHTS, f"autoencoder/{_WEIGHTS}"):
+    """SHA-256 (16 hex digits) of a checkpoint's architecture and weights, and those of what it is built on."""
+    digest = hashlib.sha256()
+    for part in (folder, folder / BASE):
+        if (part / "config.json").is_file():
+            config: dict[str, Any] = json.loads((part / "config.json").read_text())
+            architecture = {key: value for key, value in config.items() if not key.startswith("_")}
+            digest.update(json.dumps(architecture, sort_keys=True).encode())
+    for name in ("pruning.json", _WEIGHTS, _ADAPTER, f"{BASE}/{_WEIGHTS}", f"autoencoder/{_WEIGHTS}"):
         if (folder / name).is_file():
             digest.update((folder / name).read_bytes())
     return digest.hexdigest()[:16]

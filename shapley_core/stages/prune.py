@@ -9,7 +9,7 @@ from shapley_core.stages.keeping import ModelTask, checkpoint_digest, made_once
 
 
 def prune(dataset: Path, config: Path, model: Path, store: str, *, pruned: Path, log: Path) -> dict[str, float]:
-    """Write the pruned and fine-tuned UNet (the paper's theta~*) to the folder ``pruned``."""
+    """Write the pruned and fine-tuned network (the paper's theta~*) to the folder ``pruned``."""
     return made_once(
         "prune",
         dataset,
@@ -24,22 +24,26 @@ def prune(dataset: Path, config: Path, model: Path, store: str, *, pruned: Path,
 
 
 def _prune(model: Path, task: ModelTask) -> StageLog:
-    from shapley_core.device import compute_device
-    from shapley_core.models.checkpoint import load_unet, n_parameters, save_unet  # here, because it imports torch
-    from shapley_core.pruning.unet import prune_unet
-    from shapley_core.stages.sample_space import copy_space
-    from shapley_core.stages.training_on_all import train_on_all
+    from shapley_core.device import compute_device  # here, because it imports torch
+    from shapley_core.stages.networks import networks_of
+    from shapley_core.stages.networks.base import n_trained
+    from shapley_core.stages.sample_space import copy_space, training_samples
+    from shapley_core.stages.train_network import train_network
+    from shapley_core.training.loop import TrainingRun
 
     settings = task.settings
     device = compute_device(settings.run.threads)
-    unet = load_unet(model)
-    before = n_parameters(unet)
-    removed = prune_unet(unet, settings.pruning.ratio)
+    networks = networks_of(settings)
+    network = networks.load(model)
+    before = n_trained(network)
+    removed = networks.prune(network, settings)
     copy_space(model, task.folder)
-    seed = derive_seed(settings.seed, "pruned training")
-    curve = train_on_all(task, unet.to(device), settings.pruning.finetuning, seed, "prune")
-    save_unet(unet, task.folder, removed)
+    network = network.to(device)
+    samples = training_samples(settings, task.data, task.folder).to(device)
+    run = TrainingRun.on_all(samples, network, derive_seed(settings.seed, "pruned training"))
+    curve = train_network(task, run, samples, settings.pruning.finetuning, "prune", task.checkpoint)
+    networks.save(network, task.folder, removed)
     history = StageLog("prune")
-    history.facts |= {"parameters_before": before, "parameters_after": n_parameters(unet)}
+    history.facts |= {"parameters_before": before, "parameters_after": n_trained(network)}
     history.curves["fine-tuning loss of the pruned model"] = curve
     return history

@@ -15,8 +15,6 @@ from shapley_core.data.dataset import ContributorDataset
 from shapley_core.device import compute_device
 from shapley_core.forecast import in_words
 from shapley_core.games.identity import GAME_VERSION, game_id
-from shapley_core.models.checkpoint import load_unet
-from shapley_core.models.sampling import sample
 from shapley_core.properties import get_property
 from shapley_core.properties.base import Images, Property
 from shapley_core.seeds import derive_seed
@@ -33,7 +31,8 @@ from shapley_core.stages.game_files import (
 )
 from shapley_core.stages.grids import image_grid
 from shapley_core.stages.keeping import checkpoint_digest, folder_digest
-from shapley_core.stages.sample_space import decoder, space_digest, training_samples
+from shapley_core.stages.networks import networks_of
+from shapley_core.stages.sample_space import Sampler, space_digest, training_samples
 from shapley_core.training.loop import DiffusionTrainer, TrainingRun
 
 logger = logging.getLogger(__name__)
@@ -53,14 +52,13 @@ def reference(
     images = data.images()
     order = np.random.default_rng(derive_seed(settings.seed, "grid")).permutation(len(images))
     write_grid(reference, "Training images", image_grid(images[order]))
-    decode = decoder(settings, pruned, device)
+    sampler = Sampler.of(settings, pruned, device)
     generated: dict[str, Images] = {}
     for fact, checkpoint in (("full_model", model), ("pruned_model", pruned)):
-        unet = load_unet(checkpoint).to(device)
+        network = networks_of(settings).load(checkpoint).to(device)
         begun = time.perf_counter()
         with record.phase("sampling"):
-            seed = generation_seed(settings)
-            generated[fact] = sample(unet, settings.noise_schedule, settings.generation, seed, decode)
+            generated[fact] = sampler.images(network, generation_seed(settings))
         sampling_seconds = time.perf_counter() - begun
         write_grid(reference, fact.replace("_", " ").capitalize(), image_grid(generated[fact]))
 
@@ -134,9 +132,10 @@ def _game_facts(settings: ValuationConfig, pruned: Path, properties_digest: str)
                 "data": {"source", "resolution", "mode"},
                 **dict.fromkeys(decisive, True),
                 "noise_schedule": True,
-                "generation": {"n_images", "solver", "n_steps", "eta", "precision"},
+                "generation": {"n_images", "solver", "n_steps", "eta", "guidance_scale", "precision"},
             },
         ),
-        "property": settings.property.model_dump(mode="json", exclude={"name", "also"}),
+        # Which networks the properties see with, and their weights, is in the digest of their references.
+        "property": settings.property.model_dump(mode="json", include={"classifier_steps", "percentile", "n_clusters"}),
     }
     return {"game_id": game_id(facts), **facts}

@@ -1,11 +1,14 @@
-"""What the UNet of a family learns and makes: pixels, or the latents of an autoencoder, and the way back to pixels.
+"""What a family's network learns and makes, pixels, or latents with or without prompts, and the way back to pixels.
 
-A model folder of latent diffusion holds, beside the UNet, the autoencoder and the latents of the training images; the
-pruned model's folder holds them too. So the stages that train never load the autoencoder.
+A model's folder holds, beside its own weights, the autoencoder, the base model of an adapter, and the training samples
+as the network sees them, with what a text encoder says of the prompts; the pruned model's folder holds them too. So the
+stages that train load no autoencoder, and none but ``train`` loads a text encoder.
 """
 
 import shutil
+import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,23 +21,36 @@ from shapley_core.config import ValuationConfig
 from shapley_core.data.dataset import ContributorDataset
 from shapley_core.games.identity import game_id
 from shapley_core.models.ddpm import to_model_range, to_pixels
-from shapley_core.stages.keeping import ModelTask, checkpoint_digest
+from shapley_core.models.sampling import Prompts, sample
+from shapley_core.stages.keeping import BASE, ModelTask, checkpoint_digest
 from shapley_core.storage import get_folder, put_folder
+from shapley_core.training.samples import TrainingSamples
 
 _AUTOENCODER = "autoencoder"
-_LATENTS = "latents.safetensors"
+_SAMPLES = "samples.safetensors"
+_PROMPTS = "prompts.safetensors"
+_PARTS = (_AUTOENCODER, BASE, _SAMPLES, _PROMPTS)
+
+Curves = dict[str, dict[str, list[float]]]
 
 
-def make_space(task: ModelTask) -> dict[str, dict[str, list[float]]]:
-    """Put what the family needs besides its UNet into the task's folder; returns curves of its training, by title."""
-    config = task.settings.model.autoencoder
-    if config is None:
-        return {}
+def make_space(task: ModelTask) -> Curves:
+    """Put what the family needs besides its own weights into the task's folder; returns curves of its training."""
+    if task.settings.model.family == "ldm":
+        return _latent_space(task)
+    if task.settings.model.family == "lora":
+        return _prompted_space(task)
+    return {}
+
+
+def _latent_space(task: ModelTask) -> Curves:
     from shapley_core.models import autoencoder as latent  # here, because pixels do not need it
     from shapley_core.weights import fetch_weights
 
+    settings, config = task.settings, task.settings.model.autoencoder
+    assert config is not None  # the family says so
     folder = task.folder / _AUTOENCODER
-    settings, images = task.settings, task.data.images()
+    images = task.data.images()
     curves = {}
     key = game_id(
         {
@@ -54,17 +70,54 @@ def make_space(task: ModelTask) -> dict[str, dict[str, list[float]]]:
             curves["loss of the autoencoder"] = latent.train_autoencoder(network, images, config, settings.seed)
         network.save_pretrained(folder)
         put_folder(task.store, f"models/{key}", folder)
-    network = latent.load_autoencoder(folder)
     with task.record.phase("training"):
-        save_file({"latents": latent.encode(network, images)}, task.folder / _LATENTS)
+        _encode(task, images).save(task.folder / _SAMPLES)
     return curves
+
+
+def _prompted_space(task: ModelTask) -> Curves:
+    from shapley_core.models.stable_diffusion import BaseModel  # here, because only prompts need it
+    from shapley_core.stages.own_base import own_base
+    from shapley_core.weights import fetch_weights
+
+    config = task.settings.model.lora
+    assert config is not None  # the family says so
+    curves: Curves = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        if config.base.weights:
+            base = BaseModel.load(fetch_weights(config.base.weights))
+        else:
+            curves = own_base(task, Path(scratch))
+            base = BaseModel.load(Path(scratch))
+        base.unet.save_pretrained(task.folder / BASE)
+        base.autoencoder.save_pretrained(task.folder / _AUTOENCODER)
+        with task.record.phase("training"):
+            wanted = base.embed([config.prompt])
+            save_file({"wanted": wanted, "nothing": base.embed([""])}, task.folder / _PROMPTS)
+            latents = _encode(task, task.data.images())
+    everyone = torch.zeros(len(latents), dtype=torch.long)
+    TrainingSamples(latents.clean, latents.mirrored, wanted, everyone).save(task.folder / _SAMPLES)
+    return curves
+
+
+def _encode(task: ModelTask, images: NDArray[np.uint8]) -> TrainingSamples:
+    """Latents of images, and of their mirror images where training asks for them."""
+    from shapley_core.models.autoencoder import encode, load_autoencoder
+
+    settings = task.settings
+    network = load_autoencoder(task.folder / _AUTOENCODER)
+    flips = any(t.random_flip for t in (settings.training, settings.pruning.finetuning, settings.finetuning))
+    mirrored = encode(network, np.ascontiguousarray(images[:, :, ::-1])) if flips else None
+    return TrainingSamples(encode(network, images), mirrored)
 
 
 def copy_space(source: Path, target: Path) -> None:
     """Take along to another model's folder what :func:`make_space` made."""
-    if (source / _AUTOENCODER).is_dir():
-        shutil.copytree(source / _AUTOENCODER, target / _AUTOENCODER, dirs_exist_ok=True)
-        shutil.copyfile(source / _LATENTS, target / _LATENTS)
+    for part in _PARTS:
+        if (source / part).is_dir():
+            shutil.copytree(source / part, target / part, dirs_exist_ok=True)
+        elif (source / part).is_file():
+            shutil.copyfile(source / part, target / part)
 
 
 def space_digest(folder: Path) -> str:
@@ -72,19 +125,40 @@ def space_digest(folder: Path) -> str:
     return checkpoint_digest(folder / _AUTOENCODER) if (folder / _AUTOENCODER).is_dir() else ""
 
 
-def training_samples(settings: ValuationConfig, data: ContributorDataset, folder: Path) -> torch.Tensor:
-    """(N, C, H, W) float32, what the UNet is trained on, in the order of ``data.images()``."""
-    if settings.model.autoencoder is None:
-        return to_model_range(data.images())
-    return load_file(folder / _LATENTS)["latents"]
+def training_samples(settings: ValuationConfig, data: ContributorDataset, folder: Path) -> TrainingSamples:
+    """What the network is trained on, in the order of ``data.images()``."""
+    if settings.model.family == "ddpm":
+        return TrainingSamples(to_model_range(data.images()))
+    return TrainingSamples.load(folder / _SAMPLES)
 
 
-def decoder(
-    settings: ValuationConfig, folder: Path, device: torch.device
-) -> Callable[[torch.Tensor], NDArray[np.uint8]]:
-    """From samples (N, C, H, W) of the UNet to pixels (N, H, W, C)."""
-    if settings.model.autoencoder is None:
-        return to_pixels
-    from shapley_core.models.autoencoder import decode, load_autoencoder  # here, because pixels do not need it
+@dataclass(frozen=True)
+class Sampler:
+    """Makes images with the networks of a game's models: everything but the network stays the same.
 
-    return partial(decode, load_autoencoder(folder / _AUTOENCODER).to(device))
+    Attributes:
+        settings: the configuration.
+        decode: from samples (N, C, H, W) to pixels (N, H, W, C).
+        prompts: what the images are generated from; None where the family has no prompts.
+    """
+
+    settings: ValuationConfig
+    decode: Callable[[torch.Tensor], NDArray[np.uint8]]
+    prompts: Prompts | None
+
+    @classmethod
+    def of(cls, settings: ValuationConfig, folder: Path, device: torch.device) -> "Sampler":
+        """What stands in a model's folder."""
+        if settings.model.family == "ddpm":
+            return cls(settings, to_pixels, None)
+        from shapley_core.models.autoencoder import decode, load_autoencoder  # here, because pixels do not need it
+
+        autoencoder = load_autoencoder(folder / _AUTOENCODER).to(device)
+        said = folder / _PROMPTS
+        prompts = Prompts(**load_file(said)).to(device) if said.is_file() else None
+        return cls(settings, partial(decode, autoencoder), prompts)
+
+    def images(self, network: torch.nn.Module, seed: int) -> NDArray[np.uint8]:
+        """Pixels (N, H, W, C) of the configured number of images."""
+        settings = self.settings
+        return sample(network, settings.noise_schedule, settings.generation, seed, self.decode, self.prompts)

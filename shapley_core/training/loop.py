@@ -6,7 +6,8 @@ over from the model before, it would keep much of the weights that a coalition's
 authors' code keeps 42 % of them on CIFAR-20).
 
 Several runs can be trained as one network (:mod:`shapley_core.models.stacked`): each has its own images, draws,
-gradient norm, optimiser state and average, and ends where it would have ended alone.
+gradient norm, optimiser state and average, and ends where it would have ended alone. Weights that are frozen (the base
+of a LoRA) are shared by all of them, and neither trained, averaged nor kept.
 """
 
 import logging
@@ -16,7 +17,6 @@ from pathlib import Path
 
 import torch
 from diffusers import DDPMScheduler
-from diffusers.models.unets.unet_2d import UNet2DModel
 from safetensors.torch import load_file, save_file
 
 from shapley_core.config import NoiseScheduleConfig, TrainingConfig
@@ -25,6 +25,7 @@ from shapley_core.models.ddpm import training_schedule
 from shapley_core.models.stacked import stack
 from shapley_core.progress import Progress
 from shapley_core.training.draws import Batch, draw_ahead
+from shapley_core.training.samples import TrainingSamples
 
 logger = logging.getLogger(__name__)
 
@@ -42,19 +43,19 @@ class TrainingRun:
     """One training run.
 
     Attributes:
-        unet: the network it starts from; left as it is.
-        rows: (n,) int64, the rows of the training images that it sees.
+        network: what it starts from; left as it is.
+        rows: (n,) int64, the training samples that it sees; one that stands there twice is seen twice as often.
         seed: seed of all its draws.
     """
 
-    unet: UNet2DModel
+    network: torch.nn.Module
     rows: torch.Tensor
     seed: int
 
     @classmethod
-    def on_all(cls, images: torch.Tensor, unet: UNet2DModel, seed: int) -> "TrainingRun":
-        """A run on all of the images."""
-        return cls(unet, torch.arange(len(images)), seed)
+    def on_all(cls, samples: TrainingSamples, network: torch.nn.Module, seed: int) -> "TrainingRun":
+        """A run on all of the samples."""
+        return cls(network, torch.arange(len(samples)), seed)
 
 
 class DiffusionTrainer:
@@ -62,7 +63,7 @@ class DiffusionTrainer:
 
     Args:
         runs: K runs of one architecture.
-        images: (N, C, H, W) float32 in -1..1, on the networks' device.
+        samples: what they learn from, on the networks' device.
         config: steps, batch size, rates.
         schedule: the forward process.
         compile: compile the network first.
@@ -76,20 +77,20 @@ class DiffusionTrainer:
     def __init__(
         self,
         runs: Sequence[TrainingRun],
-        images: torch.Tensor,
+        samples: TrainingSamples,
         config: TrainingConfig,
         schedule: NoiseScheduleConfig,
         compile: bool = False,
     ) -> None:
-        self.network = stack([run.unet for run in runs]).train()
+        self.network = stack([run.network for run in runs]).train()
         speed_up(self.network, compile)
-        self.images = images
+        self.samples = samples
         self._subsets = [(run.rows, run.seed) for run in runs]
         self.config = config
         self.step = 0
         self.losses: list[torch.Tensor] = []
         self._drawn: tuple[int, Batch] | None = None
-        self._parameters = dict(self.network.named_parameters())
+        self._parameters = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
         self._schedule: DDPMScheduler = training_schedule(schedule)
         self._optimizer = torch.optim.Adam(
             self._parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -127,25 +128,23 @@ class DiffusionTrainer:
         first = self.step - self.step % _AHEAD
         if self._drawn is None or self._drawn[0] != first:
             steps = range(first, min(first + _AHEAD, self.config.steps))
-            n_timesteps, shape = self._schedule.config.num_train_timesteps, self.images.shape[1:]
-            batch = draw_ahead(self._subsets, steps, self.config.batch_size, n_timesteps, shape, self.images.device)
+            n_timesteps, clean = self._schedule.config.num_train_timesteps, self.samples.clean
+            batch = draw_ahead(self._subsets, steps, self.config.batch_size, n_timesteps, clean.shape[1:], clean.device)
             self._drawn = first, batch
         return self._drawn[1].step(self.step - first)
 
     def _losses(self, batch: Batch) -> torch.Tensor:
-        clean = self.images[batch.indices]
-        if self.config.random_flip:
-            clean = torch.where(batch.flips[:, None, None, None], clean.flip(-1), clean)
+        clean = self.samples.batch(batch.indices, batch.flips if self.config.random_flip else None)
         noisy = self._schedule.add_noise(clean, batch.noise, batch.timesteps)
         if len(self._subsets) == 1:  # a tenth faster; grouped convolutions want it the other way
             noisy = noisy.contiguous(memory_format=torch.channels_last)
-        with precision(self.images.device, self.config.precision):
-            predicted = self.network(noisy, batch.timesteps).sample
+        with precision(noisy.device, self.config.precision):
+            predicted = self.network(noisy, batch.timesteps, *self.samples.told(batch.indices)).sample
         error: torch.Tensor = predicted.float() - batch.noise
         return error.square().reshape(self.config.batch_size, len(self._subsets), -1).mean(dim=(0, 2))
 
     def average(self, k: int) -> dict[str, torch.Tensor]:
-        """The averaged weights of run ``k``, named as in the network it started from: to sample from, and to keep.
+        """The averaged trained weights of run ``k``, named as in its network: to sample from, and to keep.
 
         Raises:
             DivergedError: its loss or its weights are not finite.
@@ -183,7 +182,7 @@ class DiffusionTrainer:
         """Take up the run that :meth:`save` wrote, at its step."""
         tensors = load_file(path)
         self.step = int(tensors["step"])
-        self.losses = list(tensors["losses"].to(self.images.device))
+        self.losses = list(tensors["losses"].to(self.samples.clean.device))
         state = self._optimizer.state_dict()
         names = {key.split(".", 2)[2] for key in tensors if ".optimizer." in key}
         with torch.no_grad():

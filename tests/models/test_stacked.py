@@ -77,7 +77,7 @@ def test_names_stay_and_every_parameter_gets_an_axis():
 
 
 @pytest.mark.parametrize(
-    "layer", [nn.LayerNorm(4), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1, groups=2), nn.Conv2d(4, 4, 3, padding="same")]
+    "layer", [nn.PReLU(), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1, groups=2), nn.Conv2d(4, 4, 3, padding="same")]
 )
 def test_a_layer_that_cannot_be_stacked_is_named(layer):
     with pytest.raises(ValueError, match="stacked"):

@@ -37,7 +37,7 @@ def test_values_add_up_and_the_autoencoder_is_told(latent: Path) -> None:
 
 
 def test_the_pruned_model_carries_the_autoencoder_and_the_latents(latent: Path) -> None:
-    for name in ("autoencoder/config.json", "autoencoder/diffusion_pytorch_model.safetensors", "latents.safetensors"):
+    for name in ("autoencoder/config.json", "autoencoder/diffusion_pytorch_model.safetensors", "samples.safetensors"):
         assert (latent.parent / "pruned" / name).read_bytes() == (latent.parent / "model" / name).read_bytes()
     unet = json.loads((latent.parent / "pruned" / "config.json").read_text())
     assert (unet["in_channels"], unet["sample_size"]) == (3, 4)
@@ -67,9 +67,9 @@ def test_another_unet_takes_the_autoencoder_that_is_kept(
     chain = Chain(tmp_path, str(latent.parent / "store"))
     chain.prepare("digits", LATENT | {"training.steps": 31})
     chain.models()
-    kept = np.frombuffer((tmp_path / "model" / "latents.safetensors").read_bytes(), np.uint8)
+    kept = np.frombuffer((tmp_path / "model" / "samples.safetensors").read_bytes(), np.uint8)
     np.testing.assert_array_equal(
-        kept, np.frombuffer((latent.parent / "model" / "latents.safetensors").read_bytes(), np.uint8)
+        kept, np.frombuffer((latent.parent / "model" / "samples.safetensors").read_bytes(), np.uint8)
     )
 
 

@@ -8,6 +8,7 @@ from shapley_core.config import NoiseScheduleConfig, TrainingConfig
 from shapley_core.models.ddpm import to_model_range
 from shapley_core.storage import open_store
 from shapley_core.training.loop import DiffusionTrainer, TrainingRun
+from shapley_core.training.samples import TrainingSamples
 from shapley_core.training.resumable import train_resumably
 
 STEPS = 10
@@ -32,8 +33,9 @@ def make_trainer(images, killed_in=None):
     """A trainer that is killed in the middle of step ``killed_in``; it counts the steps it begins itself."""
     unet = networks.tiny_unet(block_out_channels=(8, 16))
     config = TrainingConfig(steps=STEPS, batch_size=8, learning_rate=1e-2, ema_decay=0.9)
-    run = TrainingRun.on_all(images, unet, seed=3)
-    trainer = DiffusionTrainer([run], images, config, NoiseScheduleConfig())
+    samples = TrainingSamples(images)
+    run = TrainingRun.on_all(samples, unet, seed=3)
+    trainer = DiffusionTrainer([run], samples, config, NoiseScheduleConfig())
     trainer.begun = []
 
     def begin(*_):

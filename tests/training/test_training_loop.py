@@ -16,6 +16,7 @@ from shapley_core.models.ddpm import to_model_range
 from shapley_core.pruning.unet import prune_unet
 from shapley_core.training.draws import draw_batch
 from shapley_core.training.loop import DiffusionTrainer, DivergedError, TrainingRun, clip_gradients
+from shapley_core.training.samples import TrainingSamples
 
 SCHEDULE = NoiseScheduleConfig()
 SEED = 11
@@ -32,8 +33,9 @@ def images():
 
 def make_trainer(images, unet=None, seed=SEED, **changes):
     settings = {"steps": 6, "batch_size": 8, "learning_rate": 1e-3, "ema_decay": 0.9, **changes}
-    run = TrainingRun.on_all(images, unet or small_unet(), seed)
-    return DiffusionTrainer([run], images, TrainingConfig(**settings), SCHEDULE)
+    samples = TrainingSamples(images)
+    run = TrainingRun.on_all(samples, unet or small_unet(), seed)
+    return DiffusionTrainer([run], samples, TrainingConfig(**settings), SCHEDULE)
 
 
 def weights_of(network):
@@ -143,7 +145,7 @@ def runs_of(unets, subsets=SUBSETS):
 
 def train_together(images, runs, **changes):
     settings = {"steps": 12, "batch_size": 8, "learning_rate": 1e-3, "ema_decay": 0.9, "random_flip": True, **changes}
-    trainer = DiffusionTrainer(runs, images, TrainingConfig(**settings), SCHEDULE)
+    trainer = DiffusionTrainer(runs, TrainingSamples(images), TrainingConfig(**settings), SCHEDULE)
     trainer.run()
     return trainer
 

@@ -16,8 +16,9 @@ from shapley_core.data.dataset import ContributorDataset
 
 #: Generated or training images: (N, H, W, C), C = 1 or 3.
 Images = NDArray[np.uint8]
+Floats = NDArray[np.float64]
 #: A number for each image (N,): a score, or, where they are integers, the group that it belongs to.
-PerImage = NDArray[np.float64] | NDArray[np.intp]
+PerImage = Floats | NDArray[np.intp]
 
 
 class Property(Protocol):
@@ -47,3 +48,17 @@ class Property(Protocol):
 
     def per_image(self, images: Images) -> PerImage:
         """What the property sees in each image by itself (paper §4.5 looks at contributors by it)."""
+
+
+class Embedder(Protocol):
+    """A network that sees an image as a point."""
+
+    def embeddings(self, images: Images) -> Floats:
+        """(N, d) features of images (N, H, W, C)."""
+
+
+class ImageClassifier(Protocol):
+    """A network that sees an image as probabilities of classes."""
+
+    def probabilities(self, images: Images) -> Floats:
+        """(N, K) softmax for images (N, H, W, C)."""

@@ -8,6 +8,7 @@ nobody but its contributor could have made counts as a class of its own: read th
 
 import logging
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from shapley_core.data.dataset import ContributorDataset
-from shapley_core.properties.base import Images
+from shapley_core.properties.base import Floats, Images
 from shapley_core.seeds import derive_seed
 
 logger = logging.getLogger(__name__)
@@ -49,14 +50,14 @@ class Classifier(nn.Module):
         return logits
 
     @torch.inference_mode()
-    def probabilities(self, images: Images) -> torch.Tensor:
+    def probabilities(self, images: Images) -> Floats:
         """Softmax (N, n_classes) of images (N, H, W, C), float64."""
-        return torch.cat([self(batch) for batch in _batches(images)]).double().softmax(dim=1)
+        return torch.cat([self(batch) for batch in _batches(images)]).double().softmax(dim=1).numpy()
 
     @torch.inference_mode()
-    def embeddings(self, images: Images) -> torch.Tensor:
+    def embeddings(self, images: Images) -> Floats:
         """What the last layer sees (N, 8·width) of images (N, H, W, C), float64."""
-        return torch.cat([self.features(batch) for batch in _batches(images)]).double()
+        return torch.cat([self.features(batch) for batch in _batches(images)]).double().numpy()
 
 
 def fit_classifier(dataset: ContributorDataset, steps: int, seed: int, folder: Path) -> tuple[Classifier, float]:
@@ -65,6 +66,13 @@ def fit_classifier(dataset: ContributorDataset, steps: int, seed: int, folder: P
     Returns:
         The classifier, and its accuracy on the rest of the data.
     """
+    classifier, accuracy = _trained(dataset, steps, seed)
+    save_file(classifier.state_dict(), folder / _FILE)
+    return classifier, accuracy
+
+
+@lru_cache(maxsize=1)  # several properties of one reference see with the same classifier
+def _trained(dataset: ContributorDataset, steps: int, seed: int) -> tuple[Classifier, float]:
     x = _to_tensor(dataset.images())
     y, n_classes = _classes(dataset)
     generator = torch.Generator().manual_seed(derive_seed(seed, "classifier"))
@@ -83,7 +91,6 @@ def fit_classifier(dataset: ContributorDataset, steps: int, seed: int, folder: P
     with torch.inference_mode():
         accuracy = float((classifier(x[held_out]).argmax(1) == y[held_out]).float().mean())
     logger.info("classifier of %d classes: accuracy %.3f on held-out images", n_classes, accuracy)
-    save_file(classifier.state_dict(), folder / _FILE)
     return classifier.eval(), accuracy
 
 

@@ -6,7 +6,7 @@ p_k is the share of the images in cluster k. The clusters are made once, by Ward
 model's images, and are part of the game; an image belongs to the cluster whose members are nearest to it on average.
 H lies between 0 (all images in one cluster) and the logarithm of the number of clusters.
 
-The paper embeds faces by BLIP-VQA. Here the embedding is the last layer of a classifier trained on the data.
+The paper embeds faces by BLIP-VQA. By default, the embedding is the last layer of a classifier trained on the data.
 """
 
 from pathlib import Path
@@ -21,12 +21,10 @@ from scipy.stats import entropy
 
 from shapley_core.config import PropertyConfig
 from shapley_core.data.dataset import ContributorDataset
-from shapley_core.properties.base import Images, PerImage
-from shapley_core.properties.classifier import Classifier, fit_classifier, load_classifier
+from shapley_core.properties.base import Embedder, Floats, Images, PerImage
+from shapley_core.properties.embedders import fit_embedder, load_embedder
 
 _FILE = "clusters.safetensors"
-
-Floats = NDArray[np.float64]
 
 
 class Clusters:
@@ -62,33 +60,33 @@ class Diversity:
 
     quantity: ClassVar[str] = "cluster"
 
-    def __init__(self, classifier: Classifier, clusters: Clusters) -> None:
-        self.classifier = classifier
+    def __init__(self, embedder: Embedder, clusters: Clusters) -> None:
+        self.embedder = embedder
         self.clusters = clusters
 
     @classmethod
     def fit(
         cls, dataset: ContributorDataset, generated: Images, config: PropertyConfig, seed: int, folder: Path
     ) -> dict[str, float]:
-        """Train the embedding and cluster the full model's images; tells the entropy of the training images."""
-        classifier, _ = fit_classifier(dataset, config.classifier_steps, seed, folder)
-        clusters = Clusters.ward(classifier.embeddings(generated).numpy(), config.n_clusters)
+        """Make the embedder and cluster the full model's images; tells the entropy of the training images."""
+        embedder = fit_embedder(dataset, config, seed, folder)
+        clusters = Clusters.ward(embedder.embeddings(generated), config.n_clusters)
         save_file({"points": clusters.points, "members": clusters.members}, folder / _FILE)
         return {
-            "training_images": cls(classifier, clusters).score(dataset.images()),
+            "training_images": cls(embedder, clusters).score(dataset.images()),
             "clusters": len(clusters.members),
         }
 
     @classmethod
     def load(cls, folder: Path, config: PropertyConfig) -> Self:
-        """Read the embedding and the clusters."""
+        """Read the embedder and the clusters."""
         kept = load_file(folder / _FILE)
-        return cls(load_classifier(folder), Clusters(kept["points"], kept["members"]))
+        return cls(load_embedder(folder, config), Clusters(kept["points"], kept["members"]))
 
     def score(self, images: Images) -> float:
         """Entropy of the images over the clusters, in nats."""
-        return float(entropy(self.clusters.shares(self.classifier.embeddings(images).numpy())))
+        return float(entropy(self.clusters.shares(self.embedder.embeddings(images))))
 
     def per_image(self, images: Images) -> PerImage:
         """The cluster 0..K-1 of each image, integers."""
-        return self.clusters.nearest(self.classifier.embeddings(images).numpy())
+        return self.clusters.nearest(self.embedder.embeddings(images))

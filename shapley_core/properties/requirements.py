@@ -1,7 +1,44 @@
-"""What a property asks of the training data: looked at before any training, without what the property computes with."""
+"""What a property asks of the training data and of pretrained weights: looked at before any training.
 
+Without what the property computes with, where that can be: only Inception v3 and a pickled state dict take torch.
+"""
+
+from shapley_core.config import PropertyConfig
 from shapley_core.data.dataset import ContributorDataset
 from shapley_core.errors import UserError
+from shapley_core.properties.aesthetic import aesthetic_weights, read_head
+from shapley_core.properties.embedder_weights import embedder_folder, projection_width
+from shapley_core.weights import fetch_weights_file
+
+
+def a_classifier(dataset: ContributorDataset, config: PropertyConfig) -> None:
+    """Raise :class:`UserError` where the Inception Score cannot have its classifier."""
+    if config.classifier == "data":
+        two_classes(dataset)
+    else:
+        _inception(config)
+
+
+def an_embedder(dataset: ContributorDataset, config: PropertyConfig) -> None:
+    """Raise :class:`UserError` where images cannot be embedded."""
+    if config.embedder == "classifier":
+        two_classes(dataset)
+    elif config.embedder == "inception":
+        _inception(config)
+    else:
+        embedder_folder(config.embedder, config.embedder_weights)
+
+
+def an_aesthetic_score(dataset: ContributorDataset, config: PropertyConfig) -> None:
+    """Raise :class:`UserError` where CLIP or its head are not there, or do not fit each other."""
+    clip, head = aesthetic_weights(config)
+    read_head(head, projection_width(clip))
+
+
+def colour_images(dataset: ContributorDataset, config: PropertyConfig) -> None:
+    """Raise :class:`UserError` for grey images."""
+    if dataset.mode != "RGB":
+        raise UserError("colourfulness needs colour images: set data.mode=RGB, or choose another property")
 
 
 def two_classes(dataset: ContributorDataset) -> None:
@@ -14,7 +51,7 @@ def two_classes(dataset: ContributorDataset) -> None:
         )
 
 
-def colour_images(dataset: ContributorDataset) -> None:
-    """Raise :class:`UserError` for grey images."""
-    if dataset.mode != "RGB":
-        raise UserError("colourfulness needs colour images: set data.mode=RGB, or choose another property")
+def _inception(config: PropertyConfig) -> None:
+    from shapley_core.properties.inception import load_inception  # here, because it takes torch
+
+    load_inception(fetch_weights_file(config.inception_weights))

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from shapley_core.config import PropertyConfig
 from shapley_core.errors import UserError
-from shapley_core.properties import check_data
+from shapley_core.properties import check_requirements
 from shapley_core.properties.colourfulness import Colourfulness, image_colourfulness
 
 RED, GREEN, BLUE, BLACK, WHITE, GREY = [255, 0, 0], [0, 255, 0], [0, 0, 255], [0, 0, 0], [255, 255, 255], [77, 77, 77]
@@ -88,7 +88,7 @@ def test_the_percentile_comes_from_the_configuration_90_by_default(make_dataset,
     assert Colourfulness.load(tmp_path, PropertyConfig(percentile=25)).percentile == 25
     data = make_dataset("RGB", a=(RED, None, 3), b=(GREY, None, 5))
     config = PropertyConfig(name="colourfulness", percentile=75)
-    check_data("colourfulness", data)
+    check_requirements("colourfulness", data, PropertyConfig())
     facts = Colourfulness.fit(data, data.images(), config, seed=0, folder=tmp_path)
     assert facts == {"training_images": Colourfulness.load(tmp_path, config).score(data.images())}
     assert list(tmp_path.iterdir()) == []  # it needs no reference
@@ -96,4 +96,4 @@ def test_the_percentile_comes_from_the_configuration_90_by_default(make_dataset,
 
 def test_grey_images_have_no_colour_to_measure(make_dataset):
     with pytest.raises(UserError, match=r"colourfulness needs colour images: set data\.mode=RGB"):
-        check_data("colourfulness", make_dataset(a=(40, None, 1), b=(200, None, 1)))
+        check_requirements("colourfulness", make_dataset(a=(40, None, 1), b=(200, None, 1)), PropertyConfig())

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from shapley_core.config import PropertyConfig, resolve
 from shapley_core.errors import UserError
-from shapley_core.properties import check_data
+from shapley_core.properties import check_requirements
 from shapley_core.properties.diversity import Clusters, Diversity
 
 CONFIG = PropertyConfig(name="diversity", classifier_steps=300, n_clusters=10)
@@ -81,7 +81,7 @@ def test_another_process_reads_the_same_clusters(fitted, digits):
 
 def test_it_needs_two_classes_and_as_many_images_as_clusters(make_dataset):
     with pytest.raises(UserError, match="at least two classes"):
-        check_data("diversity", make_dataset(a=(40, "digit", 3), b=(200, "digit", 3)))
+        check_requirements("diversity", make_dataset(a=(40, "digit", 3), b=(200, "digit", 3)), CONFIG)
     with pytest.raises(UserError, match=r"property\.n_clusters 20 must not exceed the 16 images generated"):
         resolve("digits", {"property.also": ["diversity"], "generation.n_images": 16})
     with pytest.raises(UserError, match="named twice in diversity, diversity"):

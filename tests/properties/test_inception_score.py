@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from shapley_core.config import PropertyConfig, resolve
 from shapley_core.errors import UserError
-from shapley_core.properties import check_data
+from shapley_core.properties import check_requirements
 from shapley_core.properties.inception_score import InceptionScore, inception_score
 
 STEPS = 300
@@ -88,7 +88,7 @@ def test_real_digits_score_near_ten_a_single_class_near_one_and_noise_in_between
     noise = np.random.default_rng(0).integers(0, 256, (500, 8, 8, 1), dtype=np.uint8)
     assert measured.score(noise) < 6
     # IS = exp(H(p(y)) - mean over the images of H(p(y|x))): real digits are certain, noise is not.
-    marginal = measured.classifier.probabilities(noise).numpy().mean(axis=0)
+    marginal = measured.classifier.probabilities(noise).mean(axis=0)
     certainty = measured.per_image(noise)
     assert np.exp(-(marginal * np.log(marginal)).sum() - certainty.mean()) == pytest.approx(measured.score(noise))
     assert measured.per_image(images).mean() < 0.1 < certainty.mean()
@@ -129,7 +129,7 @@ def test_a_fit_is_a_function_of_its_seed(make_dataset, tmp_path):
 def test_without_labels_the_contributors_are_the_classes(mode, make_dataset, tmp_path):
     data = make_dataset(mode, dark=(40, None, 20), light=(200, None, 20), medium=(120, None, 20))
     assert data.labels is None
-    check_data("inception_score", data)
+    check_requirements("inception_score", data, config())
     facts = InceptionScore.fit(data, data.images(), config(60), 0, tmp_path)
     assert facts["classifier_classes"] == 3
     assert facts["classifier_accuracy"] == 1
@@ -150,8 +150,8 @@ def test_labels_come_before_contributors(make_dataset, tmp_path):
 def test_one_class_cannot_be_scored(make_dataset):
     data = make_dataset(a=(40, "digit", 3), b=(200, "digit", 3))
     with pytest.raises(UserError, match=r"at least two classes.*choose another property"):
-        check_data("inception_score", data)
-    check_data("inception_score", make_dataset(a=(40, "one", 3), b=(200, "two", 3)))
+        check_requirements("inception_score", data, config())
+    check_requirements("inception_score", make_dataset(a=(40, "one", 3), b=(200, "two", 3)), config())
 
 
 def test_two_images_are_enough_to_be_fitted(make_dataset, tmp_path):

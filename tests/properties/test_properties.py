@@ -19,7 +19,7 @@ def test_properties_are_found_by_name():
     [
         ("inception_scor", "did you mean 'inception_score'?"),
         ("colorfulness", "did you mean 'colourfulness'?"),
-        ("xyz", "choose one of: colourfulness, diversity, inception_score."),
+        ("xyz", "choose one of: aesthetic, colourfulness, diversity, fid, inception_score."),
     ],
 )
 @pytest.mark.parametrize("find", [check_property, get_property])

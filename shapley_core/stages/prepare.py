@@ -15,7 +15,7 @@ from shapley_core.estimators import check_design, get_estimator
 from shapley_core.estimators.default import AUTO, default_estimator
 from shapley_core.games.designs import DESIGNS, design_name
 from shapley_core.games.plan import make_plan
-from shapley_core.properties import check_data, check_property
+from shapley_core.properties import check_property, check_requirements
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.stopping import check_stopping
 from shapley_core.storage import open_store
@@ -60,7 +60,7 @@ def prepare(
     if game.estimator == "exact":
         check_whole(n, drawn)
     for name in settings.property.names:
-        check_data(name, data)
+        check_requirements(name, data, settings.property)
     data.save(dataset)
     settings.save(config)
     n_images = sum(data.n_images.values())

@@ -28,7 +28,7 @@ def prune_lora(unet: UNet2DConditionModel, ratio: float, method: Literal["magnit
     if method == "svd":
         layers = {name: singular_components(a, b) for name, (a, b) in layers.items()}
     kept = largest_components(layers, ratio)
-    unet.delete_adapters(*unet.peft_config)
+    unet.unload_lora()
     add_adapter(unet, {name: len(a) for name, (a, _) in kept.items()}, seed=0)
     set_layers(unet, kept)
     return unet

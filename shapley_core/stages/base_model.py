@@ -1,10 +1,12 @@
-"""A base model that is given for a LoRA adapter: what is wrong with it is found before anything is trained."""
+"""The base model of a LoRA adapter before anything is trained: is a given one usable, what is an own one trained on."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from shapley_core.config import ValuationConfig
+from shapley_core.data.dataset import ContributorDataset
+from shapley_core.data.sources import load_source
 from shapley_core.errors import UserError
 from shapley_core.weights import fetch_weights
 
@@ -67,3 +69,18 @@ def _check_schedule(config: dict[str, Any], settings: ValuationConfig, reference
                 f"the base model {reference} was trained with {name} {theirs}, and noise_schedule.{name} is {ours}: "
                 f"set it to {theirs}"
             )
+
+
+def base_images(settings: ValuationConfig) -> ContributorDataset | None:
+    """The images that an own base model is trained on; None where there is no own base.
+
+    Raises:
+        UserError: they cannot be read, or have no captions.
+    """
+    source = settings.model.lora.base.data if settings.model.lora else None
+    if source is None:
+        return None
+    data = load_source(source)
+    if data.captions is None:
+        raise UserError("the images of model.lora.base.data have no captions, and a base model is trained with them")
+    return data

@@ -17,6 +17,8 @@ from shapley_core.games.designs import DESIGNS, design_name
 from shapley_core.games.plan import make_plan
 from shapley_core.properties import check_property, check_requirements
 from shapley_core.stage_log import StageLog
+from shapley_core.stages.base_model import base_images, check_base
+from shapley_core.stages.keeping import base_data
 from shapley_core.stages.stopping import check_stopping
 from shapley_core.storage import open_store
 
@@ -48,6 +50,7 @@ def prepare(
     probe = open_store(store, patience=_FIRST_ANSWER)
     probe.write("writable", b"")
     probe.delete("writable")
+    check_base(settings)
     data = load_source(settings.data)
     game = settings.game
     plan = make_plan(
@@ -62,6 +65,8 @@ def prepare(
     for name in settings.property.names:
         check_requirements(name, data, settings.property)
     data.save(dataset)
+    if (base := base_images(settings)) is not None:
+        base.save(base_data(dataset))
     settings.save(config)
     n_images = sum(data.n_images.values())
     logger.info("%d images of %d contributors", n_images, len(data.contributors))
@@ -69,6 +74,7 @@ def prepare(
         "images": n_images,
         "contributors": len(data.contributors),
         "images_skipped": data.n_skipped,
+        **{fact: str(data.source[fact]) for fact in ("origin", "licence") if fact in data.source},
     }
     record.save(log)
     return {"images": n_images, "contributors": len(data.contributors)}

@@ -26,4 +26,7 @@ def starting_network(settings: ValuationConfig, network: Any, seed: int) -> Any:
 
 def coalitions_at_once(settings: ValuationConfig, network: Any) -> int:
     """How many coalitions are trained together as one network."""
-    return settings.run.copies or copies_that_pay(network, settings.coalition_training().batch_size)
+    training = settings.coalition_training()
+    if training.optimizer == "adam8bit":  # its state is rounded in blocks, which would reach from one into the next
+        return 1
+    return settings.run.copies or copies_that_pay(network, training.batch_size)

@@ -32,6 +32,11 @@ class Batch:
         """The draws of the i-th of several steps."""
         return Batch(self.indices[i], self.timesteps[i], self.noise[i], self.flips[i])
 
+    def rows(self, start: int, stop: int) -> "Batch":
+        """The draws of some of a step's images."""
+        some = slice(start, stop)
+        return Batch(self.indices[some], self.timesteps[some], self.noise[some], self.flips[some])
+
 
 def draw_batch(seed: int, step: int, n_images: int, batch_size: int, n_timesteps: int, shape: Sequence[int]) -> Batch:
     """The draws of ``step``: images in shuffled epochs, antithetic timesteps, noise and flips."""

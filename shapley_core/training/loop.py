@@ -1,9 +1,9 @@
 """Training with the paper's loss: one loop for the full model, the pruned model and every coalition.
 
-The loss is eq. 1 of the paper, the squared error of the predicted noise, with antithetic timesteps, gradient clipping
-and Adam. Sampling uses an exponential moving average of the weights. The average starts anew with every run: carried
-over from the model before, it would keep much of the weights that a coalition's fine-tuning is to replace (the
-authors' code keeps 42 % of them on CIFAR-20).
+The loss is eq. 1 of the paper, the squared error of the predicted noise, with antithetic timesteps and gradient
+clipping; optimisers and rates stand in :mod:`shapley_core.training.optimizers`. Sampling uses an exponential moving
+average of the weights. The average starts anew with every run: carried over from the model before, it would keep much
+of the weights that a coalition's fine-tuning is to replace (the authors' code keeps 42 % of them on CIFAR-20).
 
 Several runs can be trained as one network (:mod:`shapley_core.models.stacked`): each has its own images, draws,
 gradient norm, optimiser state and average, and ends where it would have ended alone. Weights that are frozen (the base
@@ -11,9 +11,11 @@ of a LoRA) are shared by all of them, and neither trained, averaged nor kept.
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import DDPMScheduler
@@ -25,6 +27,7 @@ from shapley_core.models.ddpm import training_schedule
 from shapley_core.models.stacked import stack
 from shapley_core.progress import Progress
 from shapley_core.training.draws import Batch, draw_ahead
+from shapley_core.training.optimizers import build_optimizer, learning_rate
 from shapley_core.training.samples import TrainingSamples
 
 logger = logging.getLogger(__name__)
@@ -32,6 +35,8 @@ logger = logging.getLogger(__name__)
 _CURVE_POINTS = 200
 #: Steps whose draws are made, and moved to the device, at once.
 _AHEAD = 16
+#: Between a parameter's number and a name of its optimiser's state, in the file of an interrupted run.
+_OPTIMIZER = ".optimizer."
 
 
 class DivergedError(Exception):
@@ -92,9 +97,7 @@ class DiffusionTrainer:
         self._drawn: tuple[int, Batch] | None = None
         self._parameters = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
         self._schedule: DDPMScheduler = training_schedule(schedule)
-        self._optimizer = torch.optim.Adam(
-            self._parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
+        self._optimizer = build_optimizer(self._parameters.values(), config)
         self._average = [parameter.detach().clone() for parameter in self._parameters.values()]
 
     def run(self, until: int | None = None, label: str = "") -> None:
@@ -113,15 +116,16 @@ class DiffusionTrainer:
             raise DivergedError(f"the loss is {float(self.losses[-1][0])} after {self.step} steps")
 
     def _train_step(self) -> None:
-        losses = self._losses(self._batch())
-        losses.sum().backward()
+        losses = self._add_gradients(self._batch())
         parameters = list(self._parameters.values())
         clip_gradients(parameters, self.config.gradient_clip)
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, self.step)
         self._optimizer.step()
         self._optimizer.zero_grad()
         decay = ema_decay(self.step, self.config.ema_decay)
         torch._foreach_lerp_(self._average, [parameter.detach() for parameter in parameters], 1 - decay)
-        self.losses.append(losses.detach())
+        self.losses.append(losses)
         self.step += 1
 
     def _batch(self) -> Batch:
@@ -133,6 +137,18 @@ class DiffusionTrainer:
             self._drawn = first, batch
         return self._drawn[1].step(self.step - first)
 
+    def _add_gradients(self, batch: Batch) -> torch.Tensor:
+        """(K,) losses of a step, whose gradients are added up over the parts of the batch that fit into memory."""
+        k, size = len(self._subsets), self.config.batch_size
+        at_once = self.config.micro_batch_size or size
+        losses = []
+        for start in range(0, size, at_once):
+            stop = min(start + at_once, size)
+            part = self._losses(batch.rows(k * start, k * stop)) * ((stop - start) / size)
+            part.sum().backward()
+            losses.append(part.detach())
+        return torch.stack(losses).sum(dim=0)
+
     def _losses(self, batch: Batch) -> torch.Tensor:
         clean = self.samples.batch(batch.indices, batch.flips if self.config.random_flip else None)
         noisy = self._schedule.add_noise(clean, batch.noise, batch.timesteps)
@@ -141,7 +157,8 @@ class DiffusionTrainer:
         with precision(noisy.device, self.config.precision):
             predicted = self.network(noisy, batch.timesteps, *self.samples.told(batch.indices)).sample
         error: torch.Tensor = predicted.float() - batch.noise
-        return error.square().reshape(self.config.batch_size, len(self._subsets), -1).mean(dim=(0, 2))
+        k = len(self._subsets)
+        return error.square().reshape(len(error) // k, k, -1).mean(dim=(0, 2))
 
     def average(self, k: int) -> dict[str, torch.Tensor]:
         """The averaged trained weights of run ``k``, named as in its network: to sample from, and to keep.
@@ -170,12 +187,12 @@ class DiffusionTrainer:
             "step": torch.tensor(self.step),
             "losses": torch.stack(self.losses),
         }
-        optimizer = self._optimizer.state_dict()["state"]
         for i, (parameter, average) in enumerate(zip(self._parameters.values(), self._average, strict=True)):
             tensors[f"{i}.weight"] = parameter.detach()
             tensors[f"{i}.average"] = average
-            for name, value in optimizer[i].items():
-                tensors[f"{i}.optimizer.{name}"] = value
+            for name, value in self._optimizer.state[parameter].items():
+                # A copy: bitsandbytes has tables that all parameters share.
+                tensors[f"{i}{_OPTIMIZER}{name}"] = torch.as_tensor(value).to("cpu", copy=True)
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
 
     def restore(self, path: Path) -> None:
@@ -183,14 +200,17 @@ class DiffusionTrainer:
         tensors = load_file(path)
         self.step = int(tensors["step"])
         self.losses = list(tensors["losses"].to(self.samples.clean.device))
-        state = self._optimizer.state_dict()
-        names = {key.split(".", 2)[2] for key in tensors if ".optimizer." in key}
         with torch.no_grad():
             for i, (parameter, average) in enumerate(zip(self._parameters.values(), self._average, strict=True)):
                 parameter.copy_(tensors[f"{i}.weight"])
                 average.copy_(tensors[f"{i}.average"])
-                state["state"][i] = {name: tensors[f"{i}.optimizer.{name}"] for name in names}
-        self._optimizer.load_state_dict(state)
+        states: dict[int, dict[str, Any]] = defaultdict(dict)
+        for key, value in tensors.items():
+            number, _, name = key.partition(_OPTIMIZER)
+            if name:
+                # bitsandbytes counts steps in a plain number, torch in a float32 tensor.
+                states[int(number)][name] = value.item() if value.dtype == torch.int64 else value
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": dict(states)})
 
 
 def ema_decay(step: int, limit: float) -> float:

@@ -11,6 +11,8 @@ from hypothesis.extra import numpy as hnp
 from shapley_core.config import PropertyConfig, resolve
 from shapley_core.errors import UserError
 from shapley_core.properties import check_requirements
+from shapley_core.properties.diversity import Diversity
+from shapley_core.properties.fid import FID
 from shapley_core.properties.inception_score import InceptionScore, inception_score
 
 STEPS = 300
@@ -114,15 +116,33 @@ def test_another_process_reads_the_same_property(fitted, digits):
 
 
 def test_a_fit_is_a_function_of_its_seed(make_dataset, tmp_path):
-    data = make_dataset(a=(60, None, 9), b=(90, None, 11))
     scores = []
     for folder, seed in (("first", 1), ("second", 1), ("third", 2)):
         (tmp_path / folder).mkdir()
+        data = make_dataset(a=(60, None, 9), b=(90, None, 11))
         state = torch.get_rng_state()
         scores.append(InceptionScore.fit(data, data.images(), config(5), seed, tmp_path / folder)["training_images"])
         assert torch.equal(torch.get_rng_state(), state)
         torch.manual_seed(len(scores))
     assert scores[0] == scores[1] != scores[2]
+
+
+def test_properties_of_one_reference_see_with_one_classifier(make_dataset, tmp_path, monkeypatch):
+    trained = []
+    adam = torch.optim.Adam
+    monkeypatch.setattr(torch.optim, "Adam", lambda *args, **kwargs: trained.append(args) or adam(*args, **kwargs))
+    data = make_dataset(a=(60, None, 9), b=(90, None, 11))
+    contents = set()
+    for measured in (InceptionScore, Diversity, FID):
+        folder = tmp_path / measured.__name__
+        folder.mkdir()
+        measured.fit(data, data.images(), config(5), 0, folder)
+        contents.add((folder / "classifier.safetensors").read_bytes())
+    assert len(contents) == len(trained) == 1
+    InceptionScore.fit(data, data.images(), config(6), 0, tmp_path)
+    InceptionScore.fit(data, data.images(), config(6), 1, tmp_path)
+    InceptionScore.fit(make_dataset(a=(60, None, 9), b=(80, None, 9)), data.images(), config(6), 1, tmp_path)
+    assert len(trained) == 4
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])

@@ -8,7 +8,7 @@ import io
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -17,10 +17,13 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from PIL import Image
 
+from shapley_core.contributor_facts import ContributorFacts
 from shapley_core.estimators.convergence import Convergence
 from shapley_core.estimators.result import Attribution
 from shapley_core.games.measured import MeasuredGame
+from shapley_core.reporting.formats import number_format
 
 if TYPE_CHECKING:
     from shapley_core.reporting.report import ReportData
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
 BARS_PER_END = 20
 #: Contributors named from each end of the ranking in the convergence figure.
 LINES_PER_END = 3
+
+#: Contributors from each end of the ranking in the gallery, and images of each.
+GALLERY_PER_END, GALLERY_IMAGES = 5, 10
 
 #: The colours of the light scheme, and the property of ``report.css`` that stands for each in the SVG.
 INK, MUTED, RULE, ACCENT, SECOND = "#1e2329", "#5c6470", "#d9d6cf", "#2c6e8a", "#b4502f"
@@ -63,8 +69,12 @@ _STYLE: dict[Any, Any] = {
 
 
 def figures(data: "ReportData") -> dict[str, bytes]:
-    """The figures of the report as PNG files: name (``"values"``, ``"utilities"``, ...) to bytes."""
-    return {name: _save(draw, format="png", dpi=160, facecolor="white") for name, draw in drawings(data).items()}
+    """The figures of the report as PNG files: name (``"values"``, ``"utilities"``, ...) to bytes.
+
+    With them ``"contributors"``, which the page shows as pictures with text.
+    """
+    drawn = {**drawings(data), "contributors": lambda: gallery_figure(data.attribution, data.contributors)}
+    return {name: _save(draw, format="png", dpi=160, facecolor="white") for name, draw in drawn.items()}
 
 
 def svg_figures(data: "ReportData") -> dict[str, Markup]:
@@ -164,6 +174,33 @@ def convergence_figure(convergence: Convergence, attribution: Attribution) -> Fi
     axes.set_xlabel("coalitions used")
     axes.set_ylabel("Shapley value")
     return figure
+
+
+def gallery_figure(attribution: Attribution, facts: ContributorFacts) -> Figure:
+    """Images of the contributors at either end of the ranking, a row each."""
+    order = np.argsort(attribution.ranks)
+    k = min(GALLERY_PER_END, len(order) // 2)
+    shown = [*order[:k], *order[len(order) - k :]]
+    thumbnails = facts.thumbnails
+    value = number_format(attribution.values, digits=3)
+    figure = Figure(figsize=(_WIDTH, 0.62 * len(shown)), layout="constrained")
+    for i, axes in zip(shown, figure.subplots(len(shown), squeeze=False)[:, 0], strict=True):
+        name = attribution.contributors[i]
+        axes.imshow(_strip(thumbnails[name]))
+        axes.set_axis_off()
+        axes.set_title(
+            f"{short(name, 40)}   {value(attribution.values[i], signed=True)}", fontsize=9, loc="left", pad=2
+        )
+    return figure
+
+
+def _strip(files: Sequence[bytes]) -> np.ndarray:
+    """The first images side by side with a gap, RGB; white where there are fewer."""
+    tiles = [np.asarray(Image.open(io.BytesIO(webp)).convert("RGB")) for webp in files[:GALLERY_IMAGES]]
+    tiles += [np.full_like(tiles[0], 255)] * (GALLERY_IMAGES - len(tiles))
+    gap = max(1, len(tiles[0]) // 16)
+    padded = [np.pad(tile, ((0, 0), (0, gap), (0, 0)), constant_values=255) for tile in tiles]
+    return np.concatenate(padded, axis=1)
 
 
 def curve_figure(name: str, curve: Mapping[str, list[float]]) -> Figure:

@@ -6,8 +6,8 @@ could hide in it are made visible.
 """
 
 import base64
-import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,17 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from shapley_core.contributor_facts import ContributorFacts
 from shapley_core.estimators.convergence import Convergence
 from shapley_core.estimators.result import Attribution
 from shapley_core.games.measured import MeasuredGame
 from shapley_core.payout import Payout
-from shapley_core.reporting import figures
+from shapley_core.reporting import figures, portraits
+from shapley_core.reporting.formats import duration, fact, money, number_format, percent
+from shapley_core.reporting.top_contributors import top_contributors
 
 #: Failed coalitions listed one by one.
 MAX_FAILURES = 20
-_DASH, _MINUS, _NBSP = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 _COALITION_SECONDS = ("training_seconds", "sampling_seconds", "scoring_seconds")
 
 
@@ -35,11 +37,14 @@ class ReportData:
 
     Attributes:
         attribution: the values.
+        contributors: images and facts of the contributors.
         game: the measured coalitions the values were solved from.
+        n_planned: coalitions that were to be measured.
         utilities: the utility table of the property, failed coalitions included.
         convergence: the values solved from the first m coalitions.
         grids: title of a sample grid to its PNG file.
         curves: name of a training curve to ``{"step": [...], "value": [...]}``.
+        source: where the images come from: ``origin`` and ``licence``, as far as they are known.
         facts: what was run, on what and where; counts as int, identifiers (a seed too) as str.
         stage_seconds: process seconds per stage (tasks side by side add up).
         time_split: wall seconds by what they were spent on.
@@ -50,11 +55,14 @@ class ReportData:
     """
 
     attribution: Attribution
+    contributors: ContributorFacts
     game: MeasuredGame
+    n_planned: int
     utilities: pd.DataFrame
     convergence: Convergence
     grids: Mapping[str, bytes]
     curves: Mapping[str, Mapping[str, list[float]]]
+    source: Mapping[str, str]
     facts: Mapping[str, str | float | int]
     stage_seconds: Mapping[str, float]
     time_split: Mapping[str, float]
@@ -86,15 +94,27 @@ def render_report(data: ReportData) -> str:
         money=money,
         words=figures.words,
         short=figures.short,
+        capital=lambda text: text[:1].upper() + text[1:],
         curve_key=figures.curve_key,
     )
+    everybody = portraits.portraits(data.attribution, data.contributors)
+    top = top_contributors(data.attribution, data.contributors)
     return environment.get_template("report.html.jinja").render(
         data=data,
         notes=list(dict.fromkeys([*data.notes, *data.attribution.diagnostics.get("warnings", [])])),
         attribution=data.attribution,
         css=Markup((here / "report.css").read_text()),
         figures=figures.svg_figures(data),
-        contributors=sorted(data.attribution.to_dict()["contributors"], key=lambda row: row["rank"]),
+        contributors=everybody,
+        fact_names=[label.text for label in data.contributors.labels.values()],
+        galleries=portraits.ends(everybody),
+        tiny=portraits.is_tiny(data.contributors),
+        row_images=portraits.ROW_IMAGES,
+        per_end=portraits.PICTURED_PER_END,
+        top=top,
+        telling=[comparison for comparison in top.comparisons if comparison.tells],
+        mean_format=portraits.mean_format,
+        licence_address=licence_address(data.source.get("licence", "")),
         leader=leader(data.attribution),
         grids=[_Picture.read(title, png) for title, png in data.grids.items()],
         coalition_seconds=coalition_seconds(data.utilities),
@@ -130,6 +150,12 @@ def leader(attribution: Attribution) -> Leader:
     return Leader(first["contributor"], first["value"], first["share"], rivals if np.isfinite(bounds).all() else None)
 
 
+def licence_address(licence: str) -> str:
+    """Where the text of a Creative Commons licence stands, whose terms ask for that; empty for other licences."""
+    named = re.match(r"cc[ -](by(?:-nc)?(?:-sa|-nd)?)[ -](\d\.\d)\b", licence, re.IGNORECASE)
+    return f"https://creativecommons.org/licenses/{named[1].lower()}/{named[2]}/" if named else ""
+
+
 def failures(utilities: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of the utility table that hold no usable value, with the reason why."""
     unusable = (utilities["status"] != "ok") | ~np.isfinite(utilities["value"].astype(float))
@@ -150,54 +176,6 @@ def coalition_seconds(utilities: pd.DataFrame) -> dict[str, float]:
 def scalars(diagnostics: Mapping[str, Any]) -> dict[str, str | float | int]:
     """The single numbers and words among an estimator's diagnostics."""
     return {key: value for key, value in diagnostics.items() if isinstance(value, str | float | int)}
-
-
-def number_format(numbers: np.ndarray, digits: int) -> Callable[..., str]:
-    """A format for all of ``numbers``: ``digits`` significant ones of the largest, equal decimals for all.
-
-    The function returned takes a number (or None, shown as a dash) and ``signed``, which puts a + before.
-    """
-    largest = float(np.abs(numbers[np.isfinite(numbers)]).max(initial=0.0))
-    decimals = min(8, max(0, digits - 1 - math.floor(math.log10(largest)))) if largest else digits
-
-    def text(number: float | None, signed: bool = False) -> str:
-        if number is None or not math.isfinite(number):
-            return _DASH
-        return f"{number:{'+' if signed else ''},.{decimals}f}".replace("-", _MINUS)
-
-    return text
-
-
-def money(cents: Any) -> str:
-    """Cents as an amount with two decimals, 1,234.56; a dash where it is not known."""
-    return _DASH if pd.isna(cents) else f"{int(cents) // 100:,}.{int(cents) % 100:02d}"
-
-
-def percent(share: float | None) -> str:
-    """A share as a percentage with one decimal; a dash where there is none."""
-    if share is None or not math.isfinite(share):
-        return _DASH
-    return f"{100 * share:.1f}{_NBSP}%".replace("-", _MINUS)
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the units people use: ``0.4 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    if seconds < 60:
-        text = f"{seconds:.1f} s"
-    elif seconds < 3600:
-        text = f"{int(seconds // 60)} min {int(seconds % 60)} s"
-    else:
-        text = f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
-    return text.replace(" ", _NBSP)
-
-
-def fact(value: str | float | int) -> str:
-    """A run fact as text: counts with thousands separated, other numbers to six digits."""
-    if isinstance(value, bool | str):
-        return str(value)
-    if isinstance(value, int):
-        return f"{value:,}" if abs(value) < 10**12 else str(value)
-    return f"{value:.6g}"
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def contributor_facts(
     names = dataset.contributors
     rows = [np.flatnonzero(owner == i) for i in range(len(names))]
     table: dict[str, object] = {"contributor": names, "n_images": [len(own) for own in rows]}
-    labels = {"n_images": Label("images", "count")}
+    labels = {"n_images": Label("number of images", "count")}
     for name, measure in properties.items():
         seen = measure.per_image(images)
         if np.issubdtype(seen.dtype, np.integer):
@@ -66,7 +66,7 @@ def _of_groups(quantity: str, group: PerImage, of_model: PerImage, rows: list[ND
     shares = np.array([np.bincount(group[own], minlength=k) / len(own) for own in rows])
     main = shares.argmax(axis=1)
     yield "shares", None, shares.tolist()
-    yield "groups", Label(f"{quantity}s", "count"), (shares > 0).sum(axis=1).tolist()
-    yield "main_share", Label(f"of their images in their main {quantity}", "share"), shares.max(axis=1).tolist()
-    yield "main_of_model", Label(f"of the model’s images in that {quantity}", "share"), weight[main].tolist()
-    yield "minority", Label(f"main {quantity} is a minority", "truth"), (weight[main] < 1 / k).tolist()
+    yield "groups", Label(f"number of {quantity}s", "count"), (shares > 0).sum(axis=1).tolist()
+    yield "main_share", Label(f"images in their main {quantity}", "share"), shares.max(axis=1).tolist()
+    yield "main_of_model", Label(f"the model’s images in that {quantity}", "share"), weight[main].tolist()
+    yield "minority", Label(f"main {quantity} a minority", "truth"), (weight[main] < 1 / k).tolist()

@@ -28,7 +28,14 @@ from shapley_core.reporting.figures import figures
 from shapley_core.reporting.report import ReportData, render_report
 from shapley_core.seeds import derive_seed
 from shapley_core.stage_log import StageLog, stage_seconds, time_split
-from shapley_core.stages.game_files import log_folder, read_game_id, read_grids, sample_key, utility_file
+from shapley_core.stages.game_files import (
+    log_folder,
+    read_contributors,
+    read_game_id,
+    read_grids,
+    sample_key,
+    utility_file,
+)
 from shapley_core.stages.stopping import first_measured
 from shapley_core.storage import open_store
 from shapley_core.tracking import Tracked, coalition_curves, log_valuation, value_metrics
@@ -84,21 +91,25 @@ def estimate(
         )
         curve = convergence(game, estimator)
         payout, refusal = _payout(settings, attribution)
+        n_drawn = int((drawn.table["kind"] == "sampled").sum())
         if stopped and begun is not drawn:
-            n_drawn = int((drawn.table["kind"] == "sampled").sum())
             attribution.diagnostics["stopped"] = f"Stopped after {game.n_planned} of {n_drawn} coalitions: {stopped}."
 
     record.finished = time.time()
     records.append(record)
     seconds = stage_seconds(records)
+    facts = _facts(settings, records, reference)
     report = ReportData(
         attribution=attribution,
+        contributors=read_contributors(reference),
         game=game,
+        n_planned=n_drawn,
         utilities=table[table["property"] == settings.property.name],
         convergence=curve,
         grids=read_grids(reference) | _extreme_grids(drawn, game, table, reference, store),
         curves={name: points for log in records for name, points in log.curves.items()},
-        facts=_facts(settings, records, reference),
+        source={name: str(facts[name]) for name in ("origin", "licence") if name in facts},
+        facts=facts,
         stage_seconds=seconds,
         time_split=time_split(records, min(log.started for log in records), record.finished),
         config_yaml=config.read_text(),
@@ -199,6 +210,7 @@ def _write_results(results: Path, report: ReportData, utilities: pd.DataFrame, c
         json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
     )
     report.attribution.to_frame().to_parquet(results / "values.parquet", index=False)
+    report.contributors.facts.to_parquet(results / "contributors.parquet", index=False)
     write_utilities(utilities, results / "utilities.parquet")
     (results / "report.html").write_text(render_report(report), "utf-8")
     if report.payout:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from shapley_core.contributor_facts import ContributorFacts, Label
 from shapley_core.estimators import get_estimator
 from shapley_core.estimators.convergence import convergence
 from shapley_core.games.measured import measured_game
@@ -66,7 +67,9 @@ def make_valuation(
     solve = get_estimator(estimator)
     return ReportData(
         attribution=solve(game),
+        contributors=make_facts(plan.contributors),
         game=game,
+        n_planned=n_coalitions,
         utilities=utilities,
         convergence=convergence(game, solve),
         grids={"Training images": png(18, 18), "Best coalition (digit 1)": png(640, 320)},
@@ -76,12 +79,42 @@ def make_valuation(
                 "value": [1 / (1 + i) for i in range(100)],
             }
         },
+        source={"origin": "a museum", "licence": "CC BY-SA 4.0; by <i>everybody</i>"},
         facts={"preset": "digits", "images": 1797, "game id": "0123456789abcdef"},
         stage_seconds={"train": 30.0, "finetune_subset": 90.0},
         time_split={"training": 60.0, "sampling": 20.0, "scoring": 5.0, "solving": 5.0, "starting": 10.0},
         config_yaml="preset: digits\nseed: 1\n",
         notes=["One image was skipped."],
     )
+
+
+def make_facts(contributors: Sequence[str]) -> ContributorFacts:
+    """Facts of each kind: the i-th contributor has i + 1 images, of which up to 12 are kept, and a mean of i / 2."""
+    n = len(contributors)
+    table = pd.DataFrame(
+        {
+            "contributor": contributors,
+            "n_images": np.arange(1, n + 1),
+            "score_mean": np.arange(n) / 2,
+            "diversity_main_share": 1 / np.arange(1, n + 1),
+            "diversity_minority": np.arange(n) % 2 == 0,
+            "thumbnails": [[webp(i, j) for j in range(min(i + 1, 12))] for i in range(n)],
+        }
+    )
+    labels = {
+        "n_images": Label("number of images", "count"),
+        "score_mean": Label("mean score", "number"),
+        "diversity_main_share": Label("images in their main cluster", "share"),
+        "diversity_minority": Label("main cluster a minority", "truth"),
+    }
+    return ContributorFacts(table, labels)
+
+
+def webp(i: int, j: int) -> bytes:
+    """The j-th image of the i-th contributor: one colour."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), (i % 256, j, 128)).save(buffer, "webp", lossless=True)
+    return buffer.getvalue()
 
 
 def png(width: int, height: int) -> bytes:

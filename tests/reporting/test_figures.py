@@ -23,7 +23,7 @@ def texts(svg: str) -> list[str]:
 
 def test_pngs_for_mlflow(valuation):
     pictures = figures.figures(valuation())
-    assert set(pictures) == {"values", "utilities", "convergence", "curve_training_loss"}
+    assert set(pictures) == {"values", "utilities", "convergence", "curve_training_loss", "contributors"}
     for png in pictures.values():
         image = Image.open(io.BytesIO(png))
         assert image.format == "PNG"
@@ -79,6 +79,20 @@ def test_intervals_may_be_unknown_or_beside_the_value(valuation):
     for bounds in ({"ci_low": unknown, "ci_high": unknown}, {"ci_low": attribution.values + 1}):
         figure = figures.values_figure(replace(attribution, **bounds))
         figure.savefig(io.BytesIO(), format="svg")
+
+
+def test_gallery_shows_the_images_of_both_ends(valuation):
+    data = valuation([f"artist {i:02d}" for i in range(14)], 60)
+    figure = figures.gallery_figure(data.attribution, data.contributors)
+    order = np.argsort(data.attribution.ranks)
+    assert [axes.get_title(loc="left").split("   ")[0] for axes in figure.axes] == [
+        f"artist {i:02d}" for i in (*order[:5], *order[-5:])
+    ]
+    for i, axes in zip((*order[:5], *order[-5:]), figure.axes, strict=True):
+        pixels = axes.images[0].get_array()
+        assert pixels.shape == (8, 10 * 9, 3)  # ten images of 8 pixels, each with a gap
+        for j in range(10):
+            assert pixels[3, 9 * j + 3].tolist() == ([i, j, 128] if j <= i else [255, 255, 255])
 
 
 def test_every_coalition_is_a_dot(valuation):

@@ -1,5 +1,7 @@
 """The report as HTML: what it says, that it needs nothing else, and that no name gets out of its place."""
 
+import base64
+import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -8,10 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from shapley_core.reporting import report
+from shapley_core.reporting import formats, portraits, report
 from shapley_core.reporting.figures import visible
-from shapley_core.reporting.report import render_report
+from shapley_core.reporting.report import licence_address, render_report
 
 
 class Page(HTMLParser):
@@ -56,7 +59,7 @@ class Page(HTMLParser):
 
     def values(self) -> dict[str, list[str]]:
         """The table of values: contributor to the cells of their row."""
-        return {row[1]: row for row in self.rows if len(row) == 6 and row[0].isdigit()}
+        return {row[1]: row for row in self.rows if len(row) == 10 and row[0].isdigit()}
 
 
 def number(text: str) -> float:
@@ -100,13 +103,15 @@ def test_needs_nothing_else_and_runs_nothing(valuation, hostile):
     assert not set(tags) & {"script", "link", "iframe", "object", "embed", "form", "base"}
     for tag, attributes in page.elements:
         assert not [name for name in attributes if name.startswith("on")]
-        assert "src" not in attributes or attributes["src"].startswith("data:image/png;base64,")
+        assert "src" not in attributes or re.match("data:image/(png|webp);base64,", attributes["src"])
         assert not attributes.get("href")
         assert attributes.get("xlink:href", "#").startswith("#")
-        if tag == "img":
-            assert attributes["alt"]
+        if tag == "img":  # thumbnails are named together, by what holds them
+            assert bool(attributes["alt"]) == attributes["src"].startswith("data:image/png")
+        if attributes.get("role") in ("img", "region"):
+            assert attributes["aria-label"]
     html = re.sub(r'xmlns(:xlink)?="[^"]*"', "", render_report(valuation()))
-    assert "://" not in html
+    assert re.findall(r"\S*://\S*", html) == ["(https://creativecommons.org/licenses/by-sa/4.0/)."]  # text, no link
     assert "@import" not in html
     assert set(re.findall(r"url\((.)", html)) == {"#"}  # clip paths
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
@@ -188,7 +193,11 @@ def test_a_property_that_falls_or_stays_is_told_as_such(valuation):
 
     falling = page(1.0, [0.1, -0.1, -0.1, -0.1, -0.05, 0.0])
     assert falling.words("h1") == "digit 0 is worth the most; together the contributors lower the inception score"
+    explained = "the values share out a loss and sum to a negative number"
+    assert explained in falling.words("header")
+    assert explained not in page(1.26, [0.06, -0.1, -0.1, 0.05, 0.05, 0.05]).words("header")
     level = page(1.25, [0.5, -0.1, -0.1, -0.1, -0.1, -0.1])
+    assert explained not in level.words("header")
     assert level.words("h1").endswith("together the contributors leave the inception score as it was")
     assert {row[4] for row in level.values().values()} == {"\N{EN DASH}"}
 
@@ -240,12 +249,111 @@ def test_all_of_many_contributors_are_in_the_table(valuation):
     assert "Only the 20 largest and the 20 smallest are drawn" in " ".join(page.texts["figcaption"])
 
 
+def pictured(page: Page) -> dict[str, list[list[int]]]:
+    """The pictures named by each label, as their (constant) colours."""
+    found: dict[str, list[list[int]]] = {}
+    for tag, attributes in page.elements:
+        if attributes.get("class", "").startswith("images"):
+            found[label := attributes["aria-label"]] = []
+        elif tag == "img" and attributes["src"].startswith("data:image/webp"):
+            picture = Image.open(io.BytesIO(base64.b64decode(attributes["src"].partition(",")[2])))
+            found[label].append([channel[0] for channel in picture.getextrema()])
+    return found
+
+
+def test_everybody_s_own_images_stand_beside_the_value(valuation):
+    data = valuation([f"painter {i}" for i in range(9)], 40)
+    images = pictured(Page(render_report(data)))
+    for i, name in enumerate(sorted(data.attribution.contributors)):
+        in_row = min(i + 1, portraits.ROW_IMAGES)
+        assert images[f"{in_row} of {i + 1} images by {name}"] == [[i, j, 128] for j in range(in_row)]
+    # The three first have a gallery, with all of the images that were kept.
+    assert images["9 of 9 images by painter 8"] == [[8, j, 128] for j in range(9)]
+    assert "6 of 6 images by painter 5" in images  # a row holds as many
+
+
+def test_galleries_of_both_ends_tell_value_interval_and_facts(valuation):
+    data = valuation([f"painter {i}" for i in range(9)], 40)
+    page = Page(render_report(data))
+    ranking = [name for _, name in sorted(zip(data.attribution.ranks, data.attribution.contributors, strict=True))]
+    assert page.texts["h4"] == ranking[:3] + ranking[-3:]
+    first = " ".join(page.texts["article"][0].split())
+    row = page.values()[ranking[0]]
+    assert first.startswith(f"{ranking[0]} +{row[2]} {row[3]}")
+    assert "Number of images 9 Mean score 4.00" in first
+    assert "Images in their main cluster 11.1\N{NO-BREAK SPACE}% Main cluster a minority yes" in first
+    assert row[6:] == ["9", "4.00", "11.1\N{NO-BREAK SPACE}%", "yes"]
+    two = Page(render_report(valuation(("anna", "bert"), 2, design="exhaustive", estimator="exact")))
+    assert sorted(two.texts["h4"]) == ["anna", "bert"]
+
+
+def test_images_of_the_ends_alone_keep_the_page_small(valuation):
+    many = valuation([f"artist {i:04d}" for i in range(100)], 220)
+    page = Page(render_report(many))
+    rows = [label for label in pictured(page) if label.startswith("6 of ") or int(label.split()[0]) < 6]
+    ranking = [name for _, name in sorted(zip(many.attribution.ranks, many.attribution.contributors, strict=True))]
+    shown = {label.partition(" by ")[2] for label in rows}
+    assert shown == {*ranking[: portraits.PICTURED_PER_END], *ranking[-portraits.PICTURED_PER_END :]}
+    assert "The images of the 30 first and the 30 last are shown" in " ".join(page.texts["p"])
+    assert "are shown; more would make" not in render_report(valuation([f"artist {i}" for i in range(60)], 150))
+
+
+def test_who_the_top_contributors_are(valuation):
+    data = valuation([f"painter {i:02d}" for i in range(20)], 60)
+    page = Page(render_report(data))
+    text = " ".join(next(text for text in page.texts["p"] if "(the top 20 %)" in text).split())
+    first = "painter 19, painter 18, painter 17, painter 16 have the 4 largest of 20 values (the top 20 %)."
+    assert text.startswith(first)
+    assert "mean score, 8.75 against 3.75" in text  # painter i has i / 2: 8 to 9.5, and 0 to 7.5
+    assert "Nothing can be said of the rest" in text
+    means = {row[0]: row[1:3] for row in page.rows if len(row) == 4}
+    assert means["Main cluster a minority"] == ["50.0\N{NO-BREAK SPACE}%", "50.0\N{NO-BREAK SPACE}%"]
+
+    unknown = np.full(20, np.nan)
+    blind = replace(data.attribution, covariance=None, ci_low=unknown, ci_high=unknown)
+    assert "so who is on top is not certain" in render_report(replace(data, attribution=blind))
+    vague = replace(data.attribution, covariance=1e6 * np.eye(20))
+    assert "Nothing can be said about what sets them apart" in render_report(replace(data, attribution=vague))
+
+
+def test_names_the_source_of_the_images_and_its_licence(valuation):
+    data = valuation()
+    source = Page(render_report(data)).texts["p"]
+    text = " ".join(next(text for text in source if text.startswith("Images:")).split())
+    assert text.startswith(
+        "Images: a museum. Licence: CC BY-SA 4.0; by <i>everybody</i> (https://creativecommons.org/licenses/by-sa/4.0/)."
+    )
+    assert "cropped to a square and reduced in size" in text  # the licence asks to say what was changed
+    assert "Images:" not in " ".join(Page(render_report(replace(data, source={}))).texts["p"])
+
+
+@pytest.mark.parametrize(
+    ("licence", "address"),
+    [
+        ("CC BY 4.0", "https://creativecommons.org/licenses/by/4.0/"),
+        ("cc-by-nc-sa-3.0", "https://creativecommons.org/licenses/by-nc-sa/3.0/"),
+        ("CC BY-ND 2.5, by somebody", "https://creativecommons.org/licenses/by-nd/2.5/"),
+        ("not CC BY 4.0", ""),
+        ("CC0 1.0", ""),
+        ("CelebA agreement: non-commercial research and education only", ""),
+        ("", ""),
+    ],
+)
+def test_addresses_of_licences(licence, address):
+    assert licence_address(licence) == address
+
+
+def test_tells_how_many_coalitions_were_planned(valuation):
+    tiles = Page(render_report(replace(valuation(), n_planned=1234))).texts["dd"]
+    assert "24 of 1,234" in tiles
+
+
 def test_exact_values_and_a_bare_run_are_reported_too(valuation):
     data = valuation(("anna", "bert"), 2, design="exhaustive", estimator="exact")
     bare = replace(data, grids={}, curves={}, facts={}, stage_seconds={}, time_split={}, notes=[], config_yaml="")
     page = Page(render_report(bare))
     assert set(page.values()) == {"anna", "bert"}
-    assert not [tag for tag, _ in page.elements if tag == "img"]
+    assert not [tag for tag, attributes in page.elements if tag == "img" and "webp" not in attributes["src"]]
 
 
 @pytest.mark.parametrize(
@@ -253,17 +361,17 @@ def test_exact_values_and_a_bare_run_are_reported_too(valuation):
     [(0.04, "0.0 s"), (59.94, "59.9 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (7500, "2 h 5 min")],
 )
 def test_durations(seconds, text):
-    assert report.duration(seconds) == text.replace(" ", "\N{NO-BREAK SPACE}")
+    assert formats.duration(seconds) == text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def test_numbers_share_their_decimals():
-    tenths = report.number_format(np.array([12.345, -0.001]), digits=3)
+    tenths = formats.number_format(np.array([12.345, -0.001]), digits=3)
     assert [tenths(12.345), tenths(-0.26), tenths(3.0, signed=True)] == ["12.3", "\N{MINUS SIGN}0.3", "+3.0"]
-    assert report.number_format(np.array([0.0]), digits=3)(0.0) == "0.000"
-    assert report.number_format(np.array([np.nan, 1234567.0]), digits=3)(1234567.0) == "1,234,567"
-    assert report.number_format(np.array([1.0]), digits=3)(None) == "\N{EN DASH}"
-    assert report.percent(float("nan")) == "\N{EN DASH}"
-    assert [report.fact(value) for value in (1797, 0.123456789, "0012", True)] == [
+    assert formats.number_format(np.array([0.0]), digits=3)(0.0) == "0.000"
+    assert formats.number_format(np.array([np.nan, 1234567.0]), digits=3)(1234567.0) == "1,234,567"
+    assert formats.number_format(np.array([1.0]), digits=3)(None) == "\N{EN DASH}"
+    assert formats.percent(float("nan")) == "\N{EN DASH}"
+    assert [formats.fact(value) for value in (1797, 0.123456789, "0012", True)] == [
         "1,797",
         "0.123457",
         "0012",

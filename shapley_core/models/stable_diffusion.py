@@ -54,7 +54,7 @@ class BaseModel:
             text_encoder=self.text_encoder,
             tokenizer=self.tokenizer,
             unet=self.unet,
-            scheduler=DDIMScheduler(**schedule.model_dump()),
+            scheduler=DDIMScheduler(**schedule.model_dump(), clip_sample=False, steps_offset=1),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,

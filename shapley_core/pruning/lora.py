@@ -55,6 +55,6 @@ def singular_components(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor,
     # B A = (Q_b R_b)(Q_a R_a)^T: the singular values are those of an r by r matrix.
     q_b, r_b = torch.linalg.qr(b.double())
     q_a, r_a = torch.linalg.qr(a.double().T)
-    u, s, vt = torch.linalg.svd(r_b @ r_a.T)
+    u, s, vt = torch.linalg.svd(r_b @ r_a.T, full_matrices=False)
     root = s.sqrt()
     return (root[:, None] * (vt @ q_a.T)).to(a), (q_b @ u * root).to(b)

@@ -56,8 +56,8 @@ def test_scores_are_averaged_over_the_contributor_s_own_images() -> None:
     found = contributor_facts(data, data.images(), grey(1), {"lightness": Level()})
     rows = found.facts.set_index("contributor")
     for name, levels in LEVELS.items():
-        assert rows.at[name, "n_images"] == len(levels)
-        assert rows.at[name, "lightness_mean"] == pytest.approx(np.mean(levels))
+        assert rows.loc[name, "n_images"] == len(levels)
+        assert rows.loc[name, "lightness_mean"] == pytest.approx(np.mean(levels))
     assert found.labels["lightness_mean"].text == "mean grey level"
 
 

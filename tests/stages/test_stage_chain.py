@@ -49,6 +49,10 @@ def test_results_are_what_the_interface_promises(tiny: Path) -> None:
     stages = {"prepare", "plan", "train", "prune", "reference", "finetune_subset", "generate", "score", "estimate"}
     assert set(values["seconds"]) == stages
     assert len(pd.read_parquet(tiny / "values.parquet")) == 10
+    facts = pd.read_parquet(tiny / "contributors.parquet")
+    assert facts["n_images"].sum() == 1797
+    assert (facts["inception_score_mean"] > 0).all()
+    assert "Licence: <bdi>CC BY 4.0</bdi>" in (tiny / "report.html").read_text()
     assert len(utilities(tiny)) == 26
     for name in ("report.html", "config.yaml"):
         assert (tiny / name).stat().st_size > 0

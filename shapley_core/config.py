@@ -305,8 +305,10 @@ class GenerationConfig(Section):
     """Sampling; initial noise is seeded per image index."""
 
     n_images: int = Field(ge=2)
-    solver: Literal["ddim", "dpmsolver++"] = Field(
-        "ddim", description="DDIM (arXiv 2010.02502), the paper's; or DPM-Solver++ (arXiv 2211.01095), for few steps"
+    solver: Literal["ddim", "pndm", "dpmsolver++"] = Field(
+        "ddim",
+        description="DDIM (arXiv 2010.02502) or PNDM (arXiv 2202.09778), the paper's; or, for few steps, DPM-Solver++ "
+        "(arXiv 2211.01095)",
     )
     n_steps: int = Field(100, ge=1, description="steps of the solver")
     eta: float = Field(0.0, ge=0, le=1, description="0: deterministic DDIM; 1: DDPM's variance")
@@ -476,6 +478,8 @@ class ValuationConfig(Section):
     @model_validator(mode="after")
     def _sampling_steps_exist(self) -> "ValuationConfig":
         n_timesteps = self.noise_schedule.num_train_timesteps
+        if self.generation.solver == "pndm":  # it leaves out timestep 0
+            n_timesteps -= 1
         if self.generation.n_steps > n_timesteps:
             raise ValueError(
                 f"generation.n_steps {self.generation.n_steps} must not exceed the {n_timesteps} timesteps of the "

@@ -1,15 +1,18 @@
 """Unconditional diffusion (arXiv 2006.11239): its UNet, its noise schedules, and pixels to tensors and back."""
 
 import copy
+from typing import TypeAlias
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
 from diffusers.models.unets.unet_2d import UNet2DModel
 from numpy.typing import NDArray
 
 from shapley_core.config import ModelConfig, NoiseScheduleConfig
 from shapley_core.seeds import derive_seed
+
+Scheduler: TypeAlias = DDIMScheduler | PNDMScheduler | DPMSolverMultistepScheduler
 
 
 def build_unet(model: ModelConfig, sample_shape: tuple[int, int, int], seed: int) -> UNet2DModel:
@@ -47,11 +50,22 @@ def training_schedule(config: NoiseScheduleConfig) -> DDPMScheduler:
     return DDPMScheduler(**config.model_dump())
 
 
-def sampling_schedule(config: NoiseScheduleConfig, solver: str) -> DDIMScheduler | DPMSolverMultistepScheduler:
-    """The same forward process, for sampling with a solver of :class:`~shapley_core.config.GenerationConfig`."""
-    if solver == "ddim":
-        return DDIMScheduler(**config.model_dump())
-    return DPMSolverMultistepScheduler(**config.model_dump(), algorithm_type="dpmsolver++")
+def sampling_schedule(config: NoiseScheduleConfig, solver: str, bounded: bool = True) -> Scheduler:
+    """The same forward process, for sampling with a solver of :class:`~shapley_core.config.GenerationConfig`.
+
+    Args:
+        config: the forward process.
+        solver: its name.
+        bounded: do samples lie in -1..1, as pixels do and latents do not? DDIM then clips what it takes for the sample.
+    """
+    settings = config.model_dump()
+    match solver:
+        case "ddim":
+            return DDIMScheduler(**settings, clip_sample=bounded)
+        case "pndm":  # as Stable Diffusion is published with it: no Runge-Kutta steps, timesteps from 1
+            return PNDMScheduler(**settings, skip_prk_steps=True, steps_offset=1)
+        case _:
+            return DPMSolverMultistepScheduler(**settings, algorithm_type="dpmsolver++")
 
 
 def to_model_range(images: NDArray[np.uint8]) -> torch.Tensor:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from shapley_core.config import GenerationConfig, NoiseScheduleConfig
 from shapley_core.device import precision
-from shapley_core.models.ddpm import sampling_schedule, to_pixels
+from shapley_core.models.ddpm import Scheduler, sampling_schedule, to_pixels
 from shapley_core.seeds import derive_seed
 
 # CPU kernels treat full blocks of the batch and the remainder by different code, whose sums round differently. With
@@ -59,6 +59,7 @@ def sample(
     seed: int,
     decode: Callable[[torch.Tensor], NDArray[np.uint8]] = to_pixels,
     prompts: Prompts | None = None,
+    bounded: bool = True,
 ) -> NDArray[np.uint8]:
     """Generate ``config.n_images`` images as pixels (N, H, W, C).
 
@@ -71,6 +72,7 @@ def sample(
         seed: of all noise.
         decode: from samples (N, C, H, W) to pixels; an image must not hang on the others.
         prompts: what the images are to show.
+        bounded: do samples lie in -1..1, as pixels do and latents do not?
     """
     size = unet.config.sample_size
     # Channels last: the same sums a fifth faster on CPU, and what tensor cores want.
@@ -80,14 +82,16 @@ def sample(
     parts = []
     for start in range(0, config.n_images, batch_size):
         chunk = noise[start : start + batch_size]
-        parts.append(decode(_denoise(unet, schedule, config, chunk, start, seed, prompts))[: len(chunk)])
+        # A new one for each batch: PNDM remembers what the network said at the steps before.
+        scheduler = sampling_schedule(schedule, config.solver, bounded)
+        parts.append(decode(_denoise(unet, scheduler, config, chunk, start, seed, prompts))[: len(chunk)])
     return np.concatenate(parts)
 
 
 @torch.inference_mode()
 def _denoise(
     unet: Any,
-    schedule: NoiseScheduleConfig,
+    scheduler: Scheduler,
     config: GenerationConfig,
     noise: torch.Tensor,
     first_index: int,
@@ -97,7 +101,6 @@ def _denoise(
     """Samples of ``noise``, padded to whole blocks."""
     padded = torch.cat([noise, noise[-1:].expand(-len(noise) % _BLOCK, *noise.shape[1:])])
     x = padded.to(unet.device, memory_format=torch.channels_last)
-    scheduler = sampling_schedule(schedule, config.solver)
     scheduler.set_timesteps(config.n_steps, device=unet.device)
     generators = [torch.Generator().manual_seed(derive_seed(seed, "path", first_index + i)) for i in range(len(x))]
     predict = _predictor(unet, config, prompts, first_index, len(x))

@@ -161,4 +161,12 @@ class Sampler:
     def images(self, network: torch.nn.Module, seed: int) -> NDArray[np.uint8]:
         """Pixels (N, H, W, C) of the configured number of images."""
         settings = self.settings
-        return sample(network, settings.noise_schedule, settings.generation, seed, self.decode, self.prompts)
+        return sample(
+            network,
+            settings.noise_schedule,
+            settings.generation,
+            seed,
+            self.decode,
+            self.prompts,
+            bounded=settings.model.family == "ddpm",
+        )

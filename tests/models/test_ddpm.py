@@ -53,7 +53,7 @@ def test_a_unet_takes_images_of_the_datas_size(mode, channels):
 
 @pytest.mark.parametrize(
     "make",
-    [training_schedule, partial(sampling_schedule, solver="ddim"), partial(sampling_schedule, solver="dpmsolver++")],
+    [training_schedule, *(partial(sampling_schedule, solver=name) for name in ("ddim", "pndm", "dpmsolver++"))],
 )
 @pytest.mark.parametrize("name", ["linear", "scaled_linear"])
 def test_the_forward_process_is_that_of_the_betas(make, name):

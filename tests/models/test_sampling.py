@@ -138,7 +138,63 @@ def test_images_follow_the_equations_of_dpm_solver():
     assert len(np.unique(images)) > 100
 
 
-def test_dpm_solver_images_do_not_depend_on_the_batch_size():
-    expected = generate(plain(), 50, solver="dpmsolver++")
+def test_images_follow_the_equations_of_pndm():
+    """Eq. 11 of arXiv 2202.09778 with the linear multistep of eq. 12, in float64; to begin with, the first step is
+    done twice, the second time with the mean of what the network says at its two ends."""
+    unet, n_images, seed = plain(), 6, 3
+    # Less noise than usual, so that an untrained network's images are not all black and white.
+    schedule = NoiseScheduleConfig(beta_end=0.002)
+    alpha_bar = np.cumprod(1 - np.linspace(1e-4, 0.002, 1000))
+
+    def epsilon(x, t):
+        with torch.no_grad():
+            return unet.eval()(torch.from_numpy(x).float(), t).sample.double().numpy()
+
+    def moved(x, t, to, e):
+        now, after = alpha_bar[t], alpha_bar[max(to, 0)]
+        return np.sqrt(after / now) * x - (after - now) * e / (
+            np.sqrt(now) * (np.sqrt((1 - after) * now) + np.sqrt((1 - now) * after))
+        )
+
+    x = initial_noise(n_images, (1, 8, 8), seed).double().numpy()
+    said = [epsilon(x, 801)]
+    x = moved(x, 801, 601, (said[0] + epsilon(moved(x, 801, 601, said[0]), 601)) / 2)
+    weights = {2: (-1 / 2, 3 / 2), 3: (5 / 12, -16 / 12, 23 / 12), 4: (-9 / 24, 37 / 24, -59 / 24, 55 / 24)}
+    for t in (601, 401, 201, 1):
+        said = [*said, epsilon(x, t)][-4:]
+        x = moved(x, t, t - 200, sum(w * e for w, e in zip(weights[len(said)], said, strict=True)))
+    images = sample(unet, schedule, GenerationConfig(n_images=n_images, n_steps=5, solver="pndm"), seed)
+    np.testing.assert_allclose(images, (np.clip(x, -1, 1) + 1).transpose(0, 2, 3, 1) * 127.5, atol=0.5 + 1e-2)
+    assert len(np.unique(images)) > 100
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 999])
+def test_pndm_takes_any_number_of_steps_below_that_of_the_timesteps(n_steps):
+    unet = networks.tiny_unet(block_out_channels=(4, 4))
+    assert generate(unet, 2, n_steps=n_steps, solver="pndm").shape == (2, 8, 8, 1)
+
+
+@pytest.mark.parametrize("solver", ["ddim", "pndm", "dpmsolver++"])
+def test_what_is_not_bounded_is_not_clipped_on_the_way(solver):
+    """Latents lie beyond -1..1. A network that says there is no noise leaves a sample that is noise, scaled up."""
+    unet = networks.tiny_unet()
+    torch.nn.init.zeros_(unet.conv_out.weight)
+    torch.nn.init.zeros_(unet.conv_out.bias)
+    config = GenerationConfig(n_images=2, n_steps=4, solver=solver)
+    samples = []
+
+    def keep(x):
+        samples.append(x)
+        return np.zeros((len(x), 8, 8, 1), np.uint8)
+
+    sample(unet, NoiseScheduleConfig(), config, seed=0, decode=keep, bounded=False)
+    grown = samples[0][:2] / initial_noise(2, (1, 8, 8), seed=0)
+    torch.testing.assert_close(grown, torch.full_like(grown, float(grown[0, 0, 0, 0])), rtol=1e-3, atol=0)
+    assert float(grown.mean()) > 10
+
+
+@pytest.mark.parametrize("solver", ["dpmsolver++", "pndm"])
+def test_images_of_other_solvers_do_not_depend_on_the_batch_size(solver):
+    expected = generate(plain(), 50, solver=solver, n_steps=5)
     for batch_size in (7, 16):
-        np.testing.assert_array_equal(generate(plain(), 50, batch_size=batch_size, solver="dpmsolver++"), expected)
+        np.testing.assert_array_equal(generate(plain(), 50, batch_size=batch_size, solver=solver, n_steps=5), expected)

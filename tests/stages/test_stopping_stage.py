@@ -38,7 +38,9 @@ def test_shards_after_enough_was_measured_measure_nothing(stopped: Path) -> None
     result = json.loads((stopped / "values.json").read_text())
     assert result["diagnostics"]["stopped"].startswith("Stopped after 24 of 50 coalitions: the largest standard error")
     assert result["n_coalitions"] == 24
-    assert "Stopped after 24 of 50 coalitions" in (stopped / "report.html").read_text()
+    report = (stopped / "report.html").read_text()
+    assert "Stopped after 24 of 50 coalitions" in report
+    assert "24<small> of 50</small>" in report
 
 
 def test_the_values_are_those_of_a_smaller_plan(stopped: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from pipelines.local import PipelineFailedError, exclusive, make_folder, publish
 from shapley_core.config import resolve
 from shapley_core.errors import UserError, unwritable
 from shapley_core.forecast import Cost, in_words
+from shapley_core.stages.needs import check_hardware
 from shapley_core.storage import open_store
 
 #: Coalitions per contributor that ``cost`` tells of: from the least that can be solved to narrow intervals.
@@ -80,9 +81,10 @@ def run(
     out = out.absolute()
     overrides = _overrides(settings or [], data, seed, skip_bad_images)
     config = resolve(preset, overrides)
+    check_hardware(config)
     arguments: dict[str, Any] = {
         "preset": str(Path(preset).absolute()) if Path(preset).is_file() else preset,
-        "overrides": overrides,
+        "overrides": {key: "null" if value is None else value for key, value in overrides.items()},
         "store": store or str(out / "store"),
         "tracking_uri": f"sqlite:///{out.parent / 'mlflow.db'}",
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from shapley_core.errors import UserError, did_you_mean
 
@@ -164,7 +164,7 @@ class TrainingConfig(Section):
     gradient_clip: float = Field(1.0, gt=0, description="largest norm of a step's gradient")
     random_flip: bool = Field(False, description="flip half of the images left to right")
     optimizer: Literal["adamw", "adam8bit"] | None = Field(
-        None, description="null: Adam; adam8bit: its state in 8 bits (arXiv 2110.02861), with CUDA and bitsandbytes"
+        None, description="adam, or null: Adam; adam8bit: its state in 8 bits (arXiv 2110.02861), with CUDA"
     )
     learning_rate_schedule: Literal["cosine"] | None = Field(
         None, description="cosine: learning_rate falls to zero at the last step; null: it is constant"
@@ -174,6 +174,12 @@ class TrainingConfig(Section):
         None, ge=1, description="images of a step that are in memory at once; null: all; changes results by rounding"
     )
     precision: Precision = Field("float32", description="bfloat16 pays where the processor computes with it")
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _adam_needs_no_name(cls, name: Any) -> Any:
+        # Absent, so that models kept before there was a choice keep their keys.
+        return None if name == "adam" else name
 
 
 class BaseModelConfig(Section):
@@ -529,7 +535,7 @@ def resolve(preset: str, overrides: Mapping[str, Any] | None = None) -> Valuatio
 
     Args:
         preset: a name from :func:`preset_names`, or the path of a ``config.yaml``.
-        overrides: dotted keys (``"finetuning.steps"``) to values.
+        overrides: dotted keys (``"finetuning.steps"``) to values; the word "null" is None, which Kubeflow cannot carry.
 
     Raises:
         UserError: unknown preset or key (with the nearest name), or a value out of its limits.
@@ -570,7 +576,7 @@ def _override(tree: dict[str, Any], key: str, value: Any) -> None:
         tree = tree.setdefault(parent, {})
         if not isinstance(tree, dict):
             raise UserError(f"{parent} must hold a mapping of settings (got {tree!r})")
-    tree[leaf] = value
+    tree[leaf] = None if value == "null" else value
 
 
 def setting_keys(section: type[Section] | None = None, prefix: str = "") -> list[str]:

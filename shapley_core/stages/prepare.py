@@ -19,6 +19,7 @@ from shapley_core.properties import check_property, check_requirements
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.base_model import base_images, check_base
 from shapley_core.stages.keeping import base_data
+from shapley_core.stages.needs import check_given_autoencoder
 from shapley_core.stages.stopping import check_stopping
 from shapley_core.storage import open_store
 
@@ -51,6 +52,7 @@ def prepare(
     probe.write("writable", b"")
     probe.delete("writable")
     check_base(settings)
+    check_given_autoencoder(settings)
     data = load_source(settings.data)
     game = settings.game
     plan = make_plan(

@@ -6,6 +6,7 @@ from shapley_core.data.dataset import ContributorDataset
 from shapley_core.seeds import derive_seed
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.keeping import ModelTask, base_data, made_once
+from shapley_core.stages.needs import check_hardware
 
 
 def train(dataset: Path, config: Path, store: str, *, model: Path, log: Path) -> dict[str, float]:
@@ -28,6 +29,7 @@ def _train(task: ModelTask) -> StageLog:
     from shapley_core.training.loop import TrainingRun
 
     settings = task.settings
+    check_hardware(settings)
     curves = make_space(task)
     device = compute_device(settings.run.threads)
     networks = networks_of(settings)

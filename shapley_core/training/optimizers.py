@@ -35,8 +35,8 @@ def check_optimizer(config: TrainingConfig) -> None:
     if config.optimizer != "adam8bit":
         return
     instead = (
-        "or choose an optimizer that runs everywhere: null (Adam) or adamw for training.optimizer, "
-        "pruning.finetuning.optimizer and finetuning.optimizer"
+        "or choose adam or adamw, which run everywhere, for training.optimizer, pruning.finetuning.optimizer and "
+        "finetuning.optimizer"
     )
     if not torch.cuda.is_available():
         raise UserError(

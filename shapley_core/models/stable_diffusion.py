@@ -144,8 +144,8 @@ def build_text_to_image(
                 pad_token_id=tokenizer.pad_token_id,
             )
         )
-    # Positions stay as drawn, which serves as well as learning them (arXiv 1706.03762 §3.5): they are looked up once for
-    # all rows, so that networks trained as one must share them.
+    # Positions stay as drawn, which serves as well as learning them (arXiv 1706.03762 §3.5): they are looked up once
+    # for all rows, so that networks trained as one must share them.
     text_encoder.embeddings.position_embedding.requires_grad_(False)
     return TextToImage(unet, text_encoder)
 

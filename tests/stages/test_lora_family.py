@@ -157,7 +157,7 @@ def test_what_does_not_fit_is_told(overrides: dict[str, object], change: dict[st
 
 @pytest.mark.parametrize("change", [{"generation.guidance_scale": 2.0}, {"pruning.method": "svd"}])
 def test_options_of_the_family_are_refused_elsewhere(change: dict[str, object]) -> None:
-    with pytest.raises(UserError, match="for the family lora|has none"):
+    with pytest.raises(UserError, match=r"for the family lora|has none"):
         resolve("digits", change)
 
 

@@ -302,7 +302,7 @@ def test_who_the_top_contributors_are(valuation):
     data = valuation([f"painter {i:02d}" for i in range(20)], 60)
     page = Page(render_report(data))
     text = " ".join(next(text for text in page.texts["p"] if "(the top 20 %)" in text).split())
-    first = "painter 19, painter 18, painter 17, painter 16 have the 4 largest of 20 values (the top 20 %)."
+    first = "painter 19, painter 18, painter 17 and painter 16 have the 4 largest of 20 values (the top 20 %)."
     assert text.startswith(first)
     assert "mean score, 8.75 against 3.75" in text  # painter i has i / 2: 8 to 9.5, and 0 to 7.5
     assert "Nothing can be said of the rest" in text

@@ -65,7 +65,7 @@ def rank_correlation(predicted: Floats, measured: Floats) -> float:
         raise UserError(f"a rank correlation needs at least two coalitions, and there are {len(measured)}")
     if np.ptp(measured) == 0:
         raise UserError(
-            f"the property is {measured[0]:g} for all {len(measured)} held-out coalitions: nothing can be predicted of it"
+            f"the property is {measured[0]:g} for all {len(measured)} held-out coalitions: there is nothing to predict"
         )
     if np.ptp(predicted) == 0:
         return 0.0
@@ -83,7 +83,7 @@ def over_sets(scores: Sequence[float], confidence: float = 0.95) -> Interval:
 
 
 def noise_ceiling(first: Floats, again: Floats) -> float:
-    """The LDS that a perfect prediction can expect: sqrt of the correlation of two retrainings (B,) of the same coalitions.
+    """The LDS that a perfect prediction can expect, from two retrainings (B,) of the same coalitions.
 
     0 where the retrainings do not agree at all.
     """

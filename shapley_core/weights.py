@@ -37,7 +37,7 @@ def fetch_weights(reference: str) -> Path:
     if folder.is_dir():
         return folder
     if reference.startswith(("/", ".", "~")) or reference.count("/") != 1:
-        raise UserError(f"there is no folder {reference} with weights")
+        raise UserError(f"there is no folder {reference} with weights: put them there, or say where they are")
     return _from_hub(reference)
 
 
@@ -54,7 +54,7 @@ def fetch_weights_file(reference: str) -> Path:
         folder = _from_s3(parent, name) if reference.startswith("s3://") else Path(parent).expanduser()
         path = folder / name
         if not path.is_file():
-            raise UserError(f"there is no file {reference} with weights")
+            raise UserError(f"there is no file {reference} with weights: put it there, or say where it is")
     else:
         folder = fetch_weights(reference)
         found = sorted(folder.glob(f"*{_SAFETENSORS}")) or sorted(folder.glob(f"*{_STATE_DICT}"))

@@ -2,7 +2,7 @@
 
     s(x) = w · e(x) / |e(x)| + b
 
-e is the image embedding of CLIP ViT-L/14, and w, b the linear head that LAION fitted to people's ratings from 1 to 10
+e is the image embedding of CLIP ViT-L/14, and w, b the linear head that LAION fitted to people's ratings from 0 to 10
 (its repository aesthetic-predictor, ``sa_0_4_vit_l_14_linear.pth``, a state dict of ``weight`` and ``bias``).
 """
 

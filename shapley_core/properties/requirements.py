@@ -3,10 +3,13 @@
 Without what the property computes with, where that can be: only Inception v3 and a pickled state dict take torch.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from shapley_core.config import PropertyConfig
 from shapley_core.data.dataset import ContributorDataset
 from shapley_core.errors import UserError
-from shapley_core.properties.aesthetic import aesthetic_weights, read_head
+from shapley_core.properties.aesthetic import read_head
 from shapley_core.properties.embedder_weights import embedder_folder, projection_width
 from shapley_core.weights import fetch_weights_file
 
@@ -26,13 +29,16 @@ def an_embedder(dataset: ContributorDataset, config: PropertyConfig) -> None:
     elif config.embedder == "inception":
         _inception(config)
     else:
-        embedder_folder(config.embedder, config.embedder_weights)
+        with _told_of("embedder_weights"):
+            embedder_folder(config.embedder, config.embedder_weights)
 
 
 def an_aesthetic_score(dataset: ContributorDataset, config: PropertyConfig) -> None:
     """Raise :class:`UserError` where CLIP or its head are not there, or do not fit each other."""
-    clip, head = aesthetic_weights(config)
-    read_head(head, projection_width(clip))
+    with _told_of("aesthetic_clip"):
+        width = projection_width(embedder_folder("clip", config.aesthetic_clip))
+    with _told_of("aesthetic_head"):
+        read_head(fetch_weights_file(config.aesthetic_head), width)
 
 
 def colour_images(dataset: ContributorDataset, config: PropertyConfig) -> None:
@@ -54,4 +60,15 @@ def two_classes(dataset: ContributorDataset) -> None:
 def _inception(config: PropertyConfig) -> None:
     from shapley_core.properties.inception import load_inception  # here, because it takes torch
 
-    load_inception(fetch_weights_file(config.inception_weights))
+    with _told_of("inception_weights"):
+        weights = fetch_weights_file(config.inception_weights)
+    load_inception(weights)
+
+
+@contextmanager
+def _told_of(setting: str) -> Iterator[None]:
+    """Begin a sentence about weights with the setting that names them."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"property.{setting}: {error}") from error

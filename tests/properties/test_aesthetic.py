@@ -93,9 +93,9 @@ def test_what_is_no_head_for_this_clip_is_told_before_any_training(clip, make_da
     torch.save({"layers.0.weight": torch.ones(1024, 768)}, tmp_path / "deep.pth")
     with pytest.raises(UserError, match=r"deep\.pth is not the head of the aesthetic score: it must hold weight"):
         check_requirements("aesthetic", data, config(clip, tmp_path / "deep.pth"))
-    with pytest.raises(UserError, match=r"there is no file .*nothing\.pth with weights"):
+    with pytest.raises(UserError, match=r"aesthetic_head: there is no file .*nothing\.pth with weights: put it there"):
         check_requirements("aesthetic", data, config(clip, tmp_path / "nothing.pth"))
-    with pytest.raises(UserError, match="there is no folder /nowhere"):
+    with pytest.raises(UserError, match=r"property\.aesthetic_clip: there is no folder /nowhere"):
         check_requirements("aesthetic", data, config("/nowhere", tmp_path / "wide.pth"))
     with pytest.raises(UserError, match=r"the property aesthetic needs aesthetic_head, LAION's linear head"):
         resolve("digits", {"property.also": ["aesthetic"]})

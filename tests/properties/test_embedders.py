@@ -188,7 +188,9 @@ def test_a_hub_that_cannot_be_reached_says_what_is_missing(make_dataset, monkeyp
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     for embedder, name in (("blip_vqa", "Salesforce/blip-vqa-base"), ("clip", "openai/clip-vit-large-patch14")):
-        with pytest.raises(UserError, match=rf"the weights {name} are not in the cache.*give its folder"):
+        with pytest.raises(
+            UserError, match=rf"property\.embedder_weights: the weights {name} are not in the cache.*give its folder"
+        ):
             check_requirements("diversity", make_dataset(a=(40, None, 3)), config(embedder, ""))
 
 

@@ -156,7 +156,7 @@ def test_weights_of_another_network_are_told(torchvision, make_dataset, tmp_path
     torch.save({"conv1.weight": torch.ones(2)}, tmp_path / "resnet.pth")
     with pytest.raises(UserError, match=r"resnet\.pth does not hold the weights of torchvision's Inception v3: it has"):
         check_requirements("inception_score", make_dataset(a=(40, None, 3)), config(tmp_path / "resnet.pth"))
-    with pytest.raises(UserError, match=r"there is no file .*missing\.pth with weights"):
+    with pytest.raises(UserError, match=r"property\.inception_weights: there is no file .*missing\.pth with weights"):
         check_requirements("inception_score", make_dataset(a=(40, None, 3)), config(tmp_path / "missing.pth"))
 
 

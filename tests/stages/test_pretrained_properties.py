@@ -57,6 +57,6 @@ def test_weights_decide_the_game_and_where_they_stand_does_not(tmp_path: Path) -
 
 
 def test_missing_weights_are_told_by_prepare(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no folder /nowhere/clip with weights"):
+    with pytest.raises(UserError, match=r"embedder_weights: there is no folder /nowhere/clip with weights"):
         Chain(tmp_path, str(tmp_path / "store")).prepare("digits", settings(Path("/nowhere/clip")))
     assert not (tmp_path / "config").exists()

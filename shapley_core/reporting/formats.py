@@ -21,7 +21,7 @@ def number_format(numbers: np.ndarray, digits: int) -> Callable[..., str]:
     def text(number: float | None, signed: bool = False) -> str:
         if number is None or not math.isfinite(number):
             return _DASH
-        return f"{number:{'+' if signed else ''},.{decimals}f}".replace("-", _MINUS)
+        return f"{number:{'+' if signed else ''}z,.{decimals}f}".replace("-", _MINUS)
 
     return text
 
@@ -35,7 +35,7 @@ def percent(share: float | None) -> str:
     """A share as a percentage with one decimal; a dash where there is none."""
     if share is None or not math.isfinite(share):
         return _DASH
-    return f"{100 * share:.1f}{_NBSP}%".replace("-", _MINUS)
+    return f"{100 * share:z.1f}{_NBSP}%".replace("-", _MINUS)
 
 
 def duration(seconds: float) -> str:

@@ -104,8 +104,8 @@ def make_facts(contributors: Sequence[str]) -> ContributorFacts:
     labels = {
         "n_images": Label("number of images", "count"),
         "score_mean": Label("mean score", "number"),
-        "diversity_main_share": Label("images in their main cluster", "share"),
-        "diversity_minority": Label("main cluster a minority", "truth"),
+        "diversity_main_share": Label("images in main cluster", "share"),
+        "diversity_minority": Label("minority cluster", "truth"),
     }
     return ContributorFacts(table, labels)
 

@@ -281,7 +281,7 @@ def test_galleries_of_both_ends_tell_value_interval_and_facts(valuation):
     row = page.values()[ranking[0]]
     assert first.startswith(f"{ranking[0]} +{row[2]} {row[3]}")
     assert "Number of images 9 Mean score 4.00" in first
-    assert "Images in their main cluster 11.1 % Main cluster a minority yes" in first
+    assert "Images in main cluster 11.1 % Minority cluster yes" in first
     assert row[6:] == ["9", "4.00", "11.1\N{NO-BREAK SPACE}%", "yes"]
     two = Page(render_report(valuation(("anna", "bert"), 2, design="exhaustive", estimator="exact")))
     assert sorted(two.texts["h4"]) == ["anna", "bert"]
@@ -307,7 +307,7 @@ def test_who_the_top_contributors_are(valuation):
     assert "mean score, 8.75 against 3.75" in text  # painter i has i / 2: 8 to 9.5, and 0 to 7.5
     assert "Nothing can be said of the rest" in text
     means = {row[0]: row[1:3] for row in page.rows if len(row) == 4}
-    assert means["Main cluster a minority"] == ["50.0\N{NO-BREAK SPACE}%", "50.0\N{NO-BREAK SPACE}%"]
+    assert means["Minority cluster"] == ["50.0\N{NO-BREAK SPACE}%", "50.0\N{NO-BREAK SPACE}%"]
 
     unknown = np.full(20, np.nan)
     blind = replace(data.attribution, covariance=None, ci_low=unknown, ci_high=unknown)
@@ -371,6 +371,7 @@ def test_numbers_share_their_decimals():
     assert formats.number_format(np.array([np.nan, 1234567.0]), digits=3)(1234567.0) == "1,234,567"
     assert formats.number_format(np.array([1.0]), digits=3)(None) == "\N{EN DASH}"
     assert formats.percent(float("nan")) == "\N{EN DASH}"
+    assert [formats.percent(-1e-9), tenths(-1e-9)] == ["0.0\N{NO-BREAK SPACE}%", "0.0"]  # no zero is negative
     assert [formats.fact(value) for value in (1797, 0.123456789, "0012", True)] == [
         "1,797",
         "0.123457",

@@ -500,6 +500,15 @@ class ValuationConfig(Section):
             raise ValueError(f"property.n_clusters {n_clusters} must not exceed the {n_images} images generated")
         return self
 
+    @model_validator(mode="after")
+    def _money_goes_to_those_who_help(self) -> "ValuationConfig":
+        if self.payout.pool and self.property.name == "fid":
+            raise ValueError(
+                "payout.pool cannot be shared out by fid: the lower, the better, so that the contributors with the "
+                "largest values would be those who help least; choose another property.name"
+            )
+        return self
+
     def sample_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of what the described UNet denoises: an image, or its latents."""
         autoencoder = self.model.autoencoder

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 
-from shapley_core.config import PropertyConfig
+from shapley_core.config import PropertyConfig, resolve
+from shapley_core.errors import UserError
 from shapley_core.properties import get_property
 from shapley_core.properties.fid import FID, Normal, fid, frechet_distance
 
@@ -105,6 +106,13 @@ def test_the_property_is_the_distance_to_the_training_images(digits, tmp_path):
     assert scores == sorted(scores)
     assert scores[0] == pytest.approx(0, abs=1e-6 * scores[-1])
     assert scores[1] < 0.1 * scores[2]
+
+
+def test_nobody_is_paid_for_a_distance():
+    assert resolve("digits", {"property.name": "fid"}).payout.pool is None
+    resolve("digits", {"property.also": ["fid"], "payout.pool": 100})
+    with pytest.raises(UserError, match=r"payout\.pool cannot be shared out by fid: the lower, the better"):
+        resolve("digits", {"property.name": "fid", "payout.pool": 100})
 
 
 def test_each_image_has_its_distance_to_the_training_images(digits, tmp_path):

@@ -21,6 +21,8 @@ from shapley_core.errors import UserError
 from shapley_core.storage import open_store, user_cache
 
 _SAFETENSORS, _STATE_DICT = ".safetensors", ".pth"
+#: What is fetched of a repository: not the same weights once more, pickled or for other frameworks.
+_FETCHED = (".json", ".txt", _SAFETENSORS)
 #: What of a folder decides what its network computes.
 _DECISIVE = ("config.json", "preprocessor_config.json", "processor_config.json", f"*{_SAFETENSORS}")
 
@@ -121,9 +123,9 @@ def _damage_told(path: Path) -> Iterator[None]:
 
 
 def _from_s3(reference: str, name: str = "") -> Path:
-    """Download all files under an address, or only the one called ``name``."""
+    """Download what is needed of the files under an address, or only the one called ``name``."""
     store = open_store(reference)
-    names = [key for key in store.list(name) if not name or key == name]
+    names = [key for key in store.list(name) if key.endswith((*_FETCHED, _STATE_DICT)) and name in ("", key)]
     if not names:
         raise UserError(f"there are no weights under {reference}" + (f"/{name}" if name else ""))
     folder = user_cache() / "weights" / reference.removeprefix("s3://").replace("/", "--")
@@ -138,7 +140,7 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "*.safetensors"]))
+        return Path(snapshot_download(name, allow_patterns=[f"*{end}" for end in _FETCHED]))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise UserError(
             f"the weights {name} are not in the cache of the Hugging Face hub and cannot be downloaded "

@@ -48,7 +48,7 @@ def test_of_a_folder_the_file_must_be_clear(folder, tmp_path):
 def test_a_file_in_a_bucket_is_fetched_alone_and_once(folder, s3_bucket, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     store = open_store(f"s3://{s3_bucket}/heads/mine")
-    for name in ("head.safetensors", "head.safetensors.md5"):
+    for name in ("head.safetensors", "head.safetensors.md5", "pytorch_model.bin"):
         store.upload(name, folder / "model.safetensors")
     reference = f"s3://{s3_bucket}/heads/mine/head.safetensors"
     fetched = fetch_weights_file(reference)
@@ -57,6 +57,7 @@ def test_a_file_in_a_bucket_is_fetched_alone_and_once(folder, s3_bucket, tmp_pat
     written = fetched.stat().st_mtime_ns
     assert fetch_weights_file(reference) == fetched
     assert fetch_weights_file(f"s3://{s3_bucket}/heads/mine") == fetched
+    assert [path.name for path in fetched.parent.iterdir()] == ["head.safetensors"]
     assert fetched.stat().st_mtime_ns == written
     with pytest.raises(UserError, match=rf"no weights under s3://{s3_bucket}/heads/mine/other\.pth"):
         fetch_weights_file(f"s3://{s3_bucket}/heads/mine/other.pth")

@@ -79,6 +79,10 @@ fidelity: $(READY) ## Measure how true sparsified fine-tuning is to retraining (
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fidelity measure --out runs/fidelity
 	$(BIN)/python -m benchmarks.fidelity report --out runs/fidelity
 
+.PHONY: presets
+presets: $(READY) ## Build every preset's network; sizes, speed and memory before and after pruning into docs/presets.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.presets
+
 .PHONY: lock
 lock: $(READY) ## Write requirements.txt from the versions in .venv
 	{ echo '# Every package of the laptop and CI environment, pinned: written by `make lock`.'; \

@@ -11,6 +11,7 @@ from shapley_core.config import resolve
 from shapley_core.errors import UserError
 from shapley_core.stages.needs import check_given_autoencoder, check_hardware
 from shapley_core.stages.prepare import prepare
+from shapley_core.stages.train import train
 
 #: The optimiser that runs everywhere, in place of the paper's for CelebA-HQ.
 ANYWHERE = {f"{part}.optimizer": "adam" for part in ("training", "pruning.finetuning", "finetuning")}
@@ -88,6 +89,20 @@ def test_the_command_line_says_so_at_once(tmp_path, capsys):
     assert sentence.startswith("error: the optimizer adam8bit needs a GPU with CUDA")
     assert "choose adam or adamw" in sentence
     assert not (tmp_path / "run").exists()
+
+
+def test_the_machine_that_trains_says_so_before_it_trains(tmp_path, monkeypatch):
+    """The one that prepares may be another, in a cluster, and have no GPU."""
+    monkeypatch.setattr("shapley_core.training.loop.DiffusionTrainer.run", lambda *_, **__: pytest.fail("it trains"))
+    data, config, store = tmp_path / "data", tmp_path / "config", str(tmp_path / "store")
+    prepare("digits", {"finetuning.optimizer": "adam8bit"}, store, dataset=data, config=config, log=tmp_path / "log")
+    with pytest.raises(UserError, match="needs a GPU with CUDA"):
+        train(data, config, store, model=tmp_path / "model", log=tmp_path / "train log")
+
+
+def test_artbench_without_its_base_model(tmp_path):
+    sentence = told("artbench", {"model.lora.base.weights": "./data/miniSD"}, tmp_path)
+    assert "there is no folder ./data/miniSD with weights" in sentence
 
 
 def test_null_reaches_the_tasks(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ The noise of image i depends on the generation seed and i alone, so it is the sa
 numbers: the difference of two coalitions is not blurred by different draws) and for every batch size.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,21 @@ class Prompts:
         return self.wanted[torch.arange(first_index, first_index + n) % len(self.wanted)]
 
 
+@dataclass(frozen=True, eq=False)
+class SamplingPath:
+    """What a batch of images was on its way from noise.
+
+    Attributes:
+        first_index: of the batch's images, which follow one another.
+        timesteps: (T',) int64, at which the network was asked, in that order.
+        noisy: (B, T', C, H, W), what it was asked about.
+    """
+
+    first_index: int
+    timesteps: torch.Tensor
+    noisy: torch.Tensor
+
+
 def initial_noise(n_images: int, shape: tuple[int, int, int], seed: int) -> torch.Tensor:
     """Standard normal noise (n_images, C, H, W); row i depends on ``seed`` and i alone."""
     rows = [
@@ -74,18 +89,39 @@ def sample(
         prompts: what the images are to show.
         bounded: do samples lie in -1..1, as pixels do and latents do not?
     """
+    parts = []
+    for start, noise, scheduler in _batches(unet, schedule, config, seed, bounded):
+        parts.append(decode(_denoise(unet, scheduler, config, noise, start, seed, prompts))[: len(noise)])
+    return np.concatenate(parts)
+
+
+def sampling_paths(
+    unet: Any,
+    schedule: NoiseScheduleConfig,
+    config: GenerationConfig,
+    seed: int,
+    prompts: Prompts | None = None,
+    bounded: bool = True,
+) -> Iterator[SamplingPath]:
+    """The ways of the images that :func:`sample` generates from the same arguments, batch by batch."""
+    for start, noise, scheduler in _batches(unet, schedule, config, seed, bounded):
+        passed: list[torch.Tensor] = []
+        _denoise(unet, scheduler, config, noise, start, seed, prompts, passed)
+        yield SamplingPath(start, scheduler.timesteps.long(), torch.stack([x[: len(noise)] for x in passed], dim=1))
+
+
+def _batches(
+    unet: Any, schedule: NoiseScheduleConfig, config: GenerationConfig, seed: int, bounded: bool
+) -> Iterator[tuple[int, torch.Tensor, Scheduler]]:
+    """Index of a batch's first image, the batch's noise (B, C, H, W), and a solver for it."""
     size = unet.config.sample_size
     # Channels last: the same sums a fifth faster on CPU, and what tensor cores want.
     unet.eval().to(memory_format=torch.channels_last)
     noise = initial_noise(config.n_images, (unet.config.in_channels, size, size), seed)
     batch_size = -(-config.batch_size // _BLOCK) * _BLOCK
-    parts = []
     for start in range(0, config.n_images, batch_size):
-        chunk = noise[start : start + batch_size]
         # A new one for each batch: PNDM remembers what the network said at the steps before.
-        scheduler = sampling_schedule(schedule, config.solver, bounded)
-        parts.append(decode(_denoise(unet, scheduler, config, chunk, start, seed, prompts))[: len(chunk)])
-    return np.concatenate(parts)
+        yield start, noise[start : start + batch_size], sampling_schedule(schedule, config.solver, bounded)
 
 
 @torch.inference_mode()
@@ -97,14 +133,17 @@ def _denoise(
     first_index: int,
     seed: int,
     prompts: Prompts | None,
+    passed: list[torch.Tensor] | None = None,
 ) -> torch.Tensor:
-    """Samples of ``noise``, padded to whole blocks."""
+    """Samples of ``noise``, padded to whole blocks; ``passed`` gets what they are before each step."""
     padded = torch.cat([noise, noise[-1:].expand(-len(noise) % _BLOCK, *noise.shape[1:])])
     x = padded.to(unet.device, memory_format=torch.channels_last)
     scheduler.set_timesteps(config.n_steps, device=unet.device)
     generators = [torch.Generator().manual_seed(derive_seed(seed, "path", first_index + i)) for i in range(len(x))]
     predict = _predictor(unet, config, prompts, first_index, len(x))
     for t in scheduler.timesteps:
+        if passed is not None:
+            passed.append(x)
         with precision(x.device, config.precision):
             epsilon = predict(x, t).float()
         noisily = {}

@@ -7,7 +7,8 @@ import torch
 from diffusers import DDIMPipeline, DDIMScheduler
 
 from shapley_core.config import GenerationConfig, NoiseScheduleConfig
-from shapley_core.models.sampling import initial_noise, sample
+from shapley_core.models.ddpm import to_pixels
+from shapley_core.models.sampling import initial_noise, sample, sampling_paths
 from shapley_core.pruning.unet import prune_unet
 from shapley_core.seeds import derive_seed
 
@@ -198,3 +199,34 @@ def test_images_of_other_solvers_do_not_depend_on_the_batch_size(solver):
     expected = generate(plain(), 50, solver=solver, n_steps=5)
     for batch_size in (7, 16):
         np.testing.assert_array_equal(generate(plain(), 50, batch_size=batch_size, solver=solver, n_steps=5), expected)
+
+
+def test_paths_lead_from_the_noise_to_the_images():
+    """Each step of a path is DDIM's from what stands before it, and the last one is the image."""
+    unet, n_images, seed = plain(), 20, 5
+    config = GenerationConfig(n_images=n_images, n_steps=4, batch_size=16)
+    paths = list(sampling_paths(unet, SCHEDULE, config, seed))
+    assert [(path.first_index, len(path.noisy)) for path in paths] == [(0, 16), (16, 4)]
+    assert all(path.timesteps.tolist() == [750, 500, 250, 0] for path in paths)
+    noisy = torch.cat([path.noisy for path in paths])
+    assert torch.equal(noisy[:, 0], initial_noise(n_images, (1, 8, 8), seed))
+    scheduler = DDIMScheduler(**SCHEDULE.model_dump())
+    scheduler.set_timesteps(4)
+    x = noisy[:, 0]
+    for step, t in enumerate(scheduler.timesteps):
+        torch.testing.assert_close(x, noisy[:, step], rtol=0, atol=1e-4)
+        with torch.no_grad():
+            x = scheduler.step(unet(noisy[:, step], t).sample, t, noisy[:, step]).prev_sample
+    np.testing.assert_allclose(to_pixels(x), sample(unet, SCHEDULE, config, seed), atol=1)
+
+
+@pytest.mark.parametrize("solver", ["pndm", "dpmsolver++"])
+def test_paths_do_not_depend_on_the_batch_size_and_can_be_differentiated_through(solver):
+    unet = plain()
+    config = GenerationConfig(n_images=20, n_steps=5, solver=solver, batch_size=256)
+    (whole,) = sampling_paths(unet, SCHEDULE, config, 0)
+    parts = list(sampling_paths(unet, SCHEDULE, config.model_copy(update={"batch_size": 16}), 0))
+    assert torch.equal(torch.cat([path.noisy for path in parts]), whole.noisy)
+    assert whole.noisy.shape == (20, len(whole.timesteps), 1, 8, 8)
+    unet(whole.noisy[:, 1], whole.timesteps[1]).sample.sum().backward()
+    assert unet.conv_in.weight.grad is not None and unet.conv_in.weight.grad.any()

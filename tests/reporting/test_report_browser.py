@@ -67,6 +67,12 @@ def test_hostile_report_on_a_phone_and_a_desktop(browser, valuation, hostile, wr
     drawn = page.locator("svg text").evaluate_all("all => all.map(text => text.textContent)")
     assert "$x^2$ and $\\frac{1}…" in drawn
     assert page.locator("script").count() == 0
+    # Galleries stand beside one another, and on a phone go on beyond its edge: they can be scrolled to.
+    tops = page.locator(".cards").first.locator(".card").evaluate_all("all => all.map(card => card.offsetTop)")
+    assert len(tops) == 4
+    assert len(set(tops)) == 1
+    cards = page.locator(".cards").first
+    assert cards.evaluate("box => { box.scrollLeft = 1e6; return box.scrollLeft > 0 }") == (width == 360)
     # The pictures are there, and so is what a table hides beyond its edge: it can be scrolled to.
     assert page.locator("img").evaluate_all("all => all.every(img => img.naturalWidth > 0)")
     table = page.locator(".tall")

@@ -3,12 +3,14 @@
 import json
 from functools import partial
 
+import networks
 import pytest
 import torch
 
 from pipelines import cli
 from shapley_core.config import resolve
 from shapley_core.errors import UserError
+from shapley_core.stages.coalition_models import coalitions_at_once
 from shapley_core.stages.needs import check_given_autoencoder, check_hardware
 from shapley_core.stages.prepare import prepare
 from shapley_core.stages.train import train
@@ -98,6 +100,13 @@ def test_the_machine_that_trains_says_so_before_it_trains(tmp_path, monkeypatch)
     prepare("digits", {"finetuning.optimizer": "adam8bit"}, store, dataset=data, config=config, log=tmp_path / "log")
     with pytest.raises(UserError, match="needs a GPU with CUDA"):
         train(data, config, store, model=tmp_path / "model", log=tmp_path / "train log")
+
+
+def test_eight_bits_train_one_coalition_at_a_time():
+    """Their state is rounded in blocks, so that coalitions in one network would change each other's results."""
+    unet = networks.tiny_unet()
+    assert coalitions_at_once(resolve("digits", {"run.copies": 4}), unet) == 4
+    assert coalitions_at_once(resolve("digits", {"run.copies": 4, "finetuning.optimizer": "adam8bit"}), unet) == 1
 
 
 def test_artbench_without_its_base_model(tmp_path):

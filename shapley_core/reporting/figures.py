@@ -6,6 +6,7 @@ from the page's style sheet, so that one drawing serves the light and the dark s
 
 import io
 import re
+import textwrap
 import unicodedata
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -71,9 +72,11 @@ _STYLE: dict[Any, Any] = {
 def figures(data: "ReportData") -> dict[str, bytes]:
     """The figures of the report as PNG files: name (``"values"``, ``"utilities"``, ...) to bytes.
 
-    With them ``"contributors"``, which the page shows as pictures with text.
+    With them ``"contributors"`` and ``"samples"``, which the page shows as pictures with text.
     """
     drawn = {**drawings(data), "contributors": lambda: gallery_figure(data.attribution, data.contributors)}
+    if data.grids:
+        drawn["samples"] = lambda: samples_figure(data.grids)
     return {name: _save(draw, format="png", dpi=160, facecolor="white") for name, draw in drawn.items()}
 
 
@@ -191,6 +194,19 @@ def gallery_figure(attribution: Attribution, facts: ContributorFacts) -> Figure:
         axes.set_title(
             f"{short(name, 40)}   {value(attribution.values[i], signed=True)}", fontsize=9, loc="left", pad=2
         )
+    return figure
+
+
+def samples_figure(grids: Mapping[str, bytes]) -> Figure:
+    """The grids of sample images, three beside each other."""
+    n_rows = -(-len(grids) // 3)
+    figure = Figure(figsize=(_WIDTH, 0.37 * _WIDTH * n_rows), layout="constrained")
+    places = figure.subplots(n_rows, 3, squeeze=False).flatten()
+    for axes in places:
+        axes.set_axis_off()
+    for (title, png), axes in zip(grids.items(), places, strict=False):
+        axes.imshow(np.asarray(Image.open(io.BytesIO(png)).convert("RGB")), interpolation="nearest")
+        axes.set_title(textwrap.fill(visible(title), 34, max_lines=3), fontsize=7, loc="left", pad=2)
     return figure
 
 

@@ -23,7 +23,7 @@ def texts(svg: str) -> list[str]:
 
 def test_pngs_for_mlflow(valuation):
     pictures = figures.figures(valuation())
-    assert set(pictures) == {"values", "utilities", "convergence", "curve_training_loss", "contributors"}
+    assert set(pictures) == {"values", "utilities", "convergence", "curve_training_loss", "contributors", "samples"}
     for png in pictures.values():
         image = Image.open(io.BytesIO(png))
         assert image.format == "PNG"

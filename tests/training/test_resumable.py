@@ -8,8 +8,8 @@ from shapley_core.config import NoiseScheduleConfig, TrainingConfig
 from shapley_core.models.ddpm import to_model_range
 from shapley_core.storage import open_store
 from shapley_core.training.loop import DiffusionTrainer, TrainingRun
-from shapley_core.training.samples import TrainingSamples
 from shapley_core.training.resumable import train_resumably
+from shapley_core.training.samples import TrainingSamples
 
 STEPS = 10
 KEY = "checkpoints/0123"

@@ -147,7 +147,7 @@ def table(rows: Sequence[dict[str, str]]) -> str:
         "preset": "preset",
         "parameters": "trained parameters → pruned",
         "paper": "paper",
-        "sampling": "a step of sampling is faster (images)",
+        "sampling": "speed of a sampling step, pruned to full (images)",
         "memory": "memory of a training step (images)",
     }
     lines = [[*titles.values()], ["---"] * len(titles), *([row[column] for column in titles] for row in rows)]

@@ -28,7 +28,7 @@ from shapley_core.training.loop import DiffusionTrainer, TrainingRun
 from shapley_core.training.samples import TrainingSamples
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "presets.md"
-_TABLE = re.compile(r"(?<=<!-- measured by make presets -->\n\n).*?(?=\n\n<!-- end -->)", re.DOTALL)
+_BEFORE, _AFTER = "<!-- measured by make presets -->", "<!-- end -->"
 
 #: Parameters before and after pruning, as the paper has them (§4.2).
 PAPER = {"cifar20": "35.7 M → 19.8 M", "celebahq": "274 M → 70.9 M", "artbench": "5.1 M → 2.6 M"}
@@ -154,6 +154,13 @@ def table(rows: Sequence[dict[str, str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+def write(markdown: str, document: Path) -> None:
+    """Put the table between its marks in a document."""
+    before, rest = document.read_text().split(_BEFORE)
+    _, after = rest.split(_AFTER)
+    document.write_text(f"{before}{_BEFORE}\n\n{markdown}\n\n{_AFTER}{after}")
+
+
 def main() -> None:
     """Measure each preset in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -169,7 +176,7 @@ def main() -> None:
         print(" ".join(rows[-1].values()), flush=True)
     print(f"\n{table(rows)}")
     if arguments.only == preset_names():
-        DOCUMENT.write_text(_TABLE.sub(lambda _: table(rows), DOCUMENT.read_text()))
+        write(table(rows), DOCUMENT)
 
 
 if __name__ == "__main__":

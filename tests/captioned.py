@@ -10,7 +10,7 @@ from tiny import TINY
 
 from shapley_core.config import ModelConfig, NoiseScheduleConfig, TextEncoderConfig
 from shapley_core.models.autoencoder import AutoencoderKL, build_autoencoder
-from shapley_core.models.stable_diffusion import BaseModel, build_text_to_image, learn_tokens
+from shapley_core.models.stable_diffusion import StableDiffusion, build_text_to_image, learn_tokens
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TEXT = {"hidden_size": 16, "n_layers": 1, "n_heads": 2, "n_tokens": 8, "vocabulary": 320}
@@ -68,7 +68,7 @@ def lora_overrides(folder: Path) -> dict[str, Any]:
     )
 
 
-def small_base(seed: int = 0, attention_head_dim: int = 4) -> BaseModel:
+def small_base(seed: int = 0, attention_head_dim: int = 4) -> StableDiffusion:
     """A Stable Diffusion model with random weights, of 4 x 4 latents."""
     networks.digit_images(1)
     model = ModelConfig.model_validate(
@@ -92,10 +92,10 @@ def small_base(seed: int = 0, attention_head_dim: int = 4) -> BaseModel:
     tokenizer = learn_tokens([f"the digit {word}" for word in WORDS], TextEncoderConfig(**TEXT))
     network = build_text_to_image(model, model.lora.base.text_encoder, tokenizer, (4, 4, 4), seed)
     autoencoder = build_autoencoder(model.autoencoder, model.lora.base.data, seed, AutoencoderKL)
-    return BaseModel(network.unet.eval(), autoencoder.eval(), network.text_encoder.eval(), tokenizer)
+    return StableDiffusion(network.unet.eval(), autoencoder.eval(), network.text_encoder.eval(), tokenizer)
 
 
-def save_base(folder: Path, base: BaseModel | None = None) -> Path:
+def save_base(folder: Path, base: StableDiffusion | None = None) -> Path:
     """Write a base model with the usual schedule; returns the folder."""
     (base or small_base()).save(folder, NoiseScheduleConfig())
     return folder

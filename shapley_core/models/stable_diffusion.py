@@ -23,7 +23,7 @@ _PROMPTS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class BaseModel:
+class StableDiffusion:
     """The parts of a Stable Diffusion model."""
 
     unet: UNet2DConditionModel
@@ -32,7 +32,7 @@ class BaseModel:
     tokenizer: CLIPTokenizer
 
     @classmethod
-    def load(cls, folder: Path) -> "BaseModel":
+    def load(cls, folder: Path) -> "StableDiffusion":
         """Read a model in diffusers' layout; only safetensors, because a pickle runs what it holds.
 
         Raises:

@@ -13,7 +13,7 @@ from shapley_core.data.dataset import ContributorDataset
 from shapley_core.device import compute_device
 from shapley_core.games.identity import game_id
 from shapley_core.models.autoencoder import AutoencoderKL, build_autoencoder, encode, train_autoencoder
-from shapley_core.models.stable_diffusion import BaseModel, build_text_to_image, learn_tokens, tokenize
+from shapley_core.models.stable_diffusion import StableDiffusion, build_text_to_image, learn_tokens, tokenize
 from shapley_core.seeds import derive_seed
 from shapley_core.stages.keeping import ModelTask, base_data
 from shapley_core.stages.train_network import train_network
@@ -60,7 +60,7 @@ def own_base(task: ModelTask, folder: Path) -> Curves:
     samples, rows = captioned(latents, captions, tokenizer)
     run = TrainingRun(network, rows, derive_seed(settings.seed, "base training"))
     loss = train_network(task, run, samples.to(device), base.training, "train the base model", f"checkpoints/{key}")
-    BaseModel(network.unet, autoencoder, network.text_encoder, tokenizer).save(folder, settings.noise_schedule)
+    StableDiffusion(network.unet, autoencoder, network.text_encoder, tokenizer).save(folder, settings.noise_schedule)
     put_folder(task.store, f"models/{key}", folder)
     return {"loss of the base model's autoencoder": blurred, "loss of the base model": loss}
 

@@ -76,7 +76,7 @@ def _latent_space(task: ModelTask) -> Curves:
 
 
 def _prompted_space(task: ModelTask) -> Curves:
-    from shapley_core.models.stable_diffusion import BaseModel  # here, because only prompts need it
+    from shapley_core.models.stable_diffusion import StableDiffusion  # here, because only prompts need it
     from shapley_core.stages.own_base import own_base
     from shapley_core.weights import fetch_weights
 
@@ -85,10 +85,10 @@ def _prompted_space(task: ModelTask) -> Curves:
     curves: Curves = {}
     with tempfile.TemporaryDirectory() as scratch:
         if config.base.weights:
-            base = BaseModel.load(fetch_weights(config.base.weights))
+            base = StableDiffusion.load(fetch_weights(config.base.weights))
         else:
             curves = own_base(task, Path(scratch))
-            base = BaseModel.load(Path(scratch))
+            base = StableDiffusion.load(Path(scratch))
         base.unet.save_pretrained(task.folder / BASE)
         base.autoencoder.save_pretrained(task.folder / _AUTOENCODER)
         with task.record.phase("training"):

@@ -11,7 +11,7 @@ from shapley_core.errors import UserError
 from shapley_core.models.autoencoder import decode
 from shapley_core.models.lora import add_adapter, load_adapter, lora_layers, save_adapter
 from shapley_core.models.sampling import Prompts, initial_noise, sample
-from shapley_core.models.stable_diffusion import BaseModel, TextToImage, tokenize
+from shapley_core.models.stable_diffusion import StableDiffusion, TextToImage, tokenize
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("guidance", [None, 3.0])
 def test_images_are_those_of_diffusers_pipeline(folder, tmp_path, guidance) -> None:
-    unet = add_adapter(BaseModel.load(folder).unet, 2, seed=1)
+    unet = add_adapter(StableDiffusion.load(folder).unet, 2, seed=1)
     with torch.no_grad():
         for _, b in lora_layers(unet).values():
             b.normal_(generator=torch.Generator().manual_seed(3))
@@ -38,7 +38,7 @@ def test_images_are_those_of_diffusers_pipeline(folder, tmp_path, guidance) -> N
         output_type="np",
     ).images
 
-    base = BaseModel.load(folder)
+    base = StableDiffusion.load(folder)
     prompts = Prompts(base.embed(["the digit two", "the digit nine"]), base.embed([""]))
     ours = sample(
         load_adapter(base.unet, tmp_path),
@@ -55,7 +55,7 @@ def test_images_are_those_of_diffusers_pipeline(folder, tmp_path, guidance) -> N
 
 
 def test_prompts_go_by_turns_whatever_the_batch(folder) -> None:
-    base = BaseModel.load(folder)
+    base = StableDiffusion.load(folder)
     prompts = Prompts(base.embed(["the digit one", "the digit five", "the digit six"]), base.embed([""]))
 
     def images(batch_size):
@@ -67,7 +67,7 @@ def test_prompts_go_by_turns_whatever_the_batch(folder) -> None:
 
 
 def test_words_are_learnt_and_captions_cut(folder) -> None:
-    tokenizer = BaseModel.load(folder).tokenizer
+    tokenizer = StableDiffusion.load(folder).tokenizer
     tokens = tokenize(tokenizer, ["the digit seven", "", "the digit " * 20])
     assert tokens.shape == (3, 8)
     assert tokens[0].tolist()[0] == tokenizer.bos_token_id and tokenizer.eos_token_id in tokens[0]
@@ -76,7 +76,7 @@ def test_words_are_learnt_and_captions_cut(folder) -> None:
 
 
 def test_text_encoder_and_unet_are_trained_together(folder) -> None:
-    base = BaseModel.load(folder)
+    base = StableDiffusion.load(folder)
     network = TextToImage(base.unet, base.text_encoder)
     said = network(torch.randn(2, 4, 4, 4), torch.tensor([5, 900]), tokenize(base.tokenizer, ["the digit two", ""]))
     said.sample.square().mean().backward()
@@ -88,4 +88,4 @@ def test_a_missing_part_is_told(folder, tmp_path, part) -> None:
     captioned.save_base(tmp_path)
     next((tmp_path / part).glob("*.safetensors")).unlink()
     with pytest.raises(UserError, match=f"{part} holds no"):
-        BaseModel.load(tmp_path)
+        StableDiffusion.load(tmp_path)

@@ -297,6 +297,16 @@ class NoiseScheduleConfig(Section):
     beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "linear"
 
 
+class UnlearningConfig(Section):
+    """Forgetting the images of those who are not in the coalition (paper appendix D.4)."""
+
+    epochs: float = Field(1.0, gt=0, description="passes over the removed images")
+    batch_size: int = Field(64, ge=2)
+    learning_rate: float = Field(1e-5, gt=0, description="of gradient ascent (authors' code: 1e-5)")
+    fisher_batches: int = Field(32, ge=1, description="gradients in the Fisher matrix of influence unlearning")
+    damping: float = Field(1e-2, gt=0, description="added to that matrix's diagonal; a larger one takes shorter steps")
+
+
 class PruningConfig(Section):
     """Structural magnitude pruning of the trained UNet (paper §3.2), and the fine-tuning on everybody after it."""
 
@@ -392,16 +402,22 @@ class GameConfig(Section):
     )
     confidence: float = Field(0.95, gt=0, lt=1, description="coverage of the intervals")
     min_measured: float = Field(0.9, gt=0, le=1, description="share of the coalitions that must have been measured")
-    coalition_model: Literal["sparsified_finetuning", "retraining"] = Field(
+    coalition_model: Literal["sparsified_finetuning", "retraining", "gradient_ascent", "influence_unlearning"] = Field(
         "sparsified_finetuning",
-        description="a coalition's model: the pruned model fine-tuned on its data (paper §3.2), or the full model "
-        "trained on its data from scratch, the truth that fine-tuning stands in for, at many times the cost",
+        description="a coalition's model: the pruned model fine-tuned on its data (paper §3.2); the full model trained "
+        "on its data from scratch, the truth that fine-tuning stands in for, at many times the cost; or the pruned "
+        "model after forgetting the others' data, which the paper compares with them (appendix D.4)",
     )
 
     @property
     def retrains(self) -> bool:
         """Is every coalition's model trained from scratch?"""
         return self.coalition_model == "retraining"
+
+    @property
+    def unlearns(self) -> bool:
+        """Does every coalition's model forget the images of the others?"""
+        return self.coalition_model in ("gradient_ascent", "influence_unlearning")
 
 
 class StoppingConfig(Section):
@@ -450,6 +466,7 @@ class ValuationConfig(Section):
     training: TrainingConfig
     pruning: PruningConfig
     finetuning: TrainingConfig
+    unlearning: UnlearningConfig = UnlearningConfig()
     generation: GenerationConfig
     property: PropertyConfig = PropertyConfig()
     game: GameConfig

@@ -3,9 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from shapley_core.config import ValuationConfig
 from shapley_core.models.stacked import copies_that_pay
 from shapley_core.stages.networks import networks_of
+from shapley_core.training.loop import TrainingRun
+from shapley_core.training.samples import TrainingSamples
+from shapley_core.training.unlearning import gradient_ascent, influence_unlearning
 
 
 def coalition_network(settings: ValuationConfig, pruned: Path) -> Any:
@@ -24,8 +29,26 @@ def starting_network(settings: ValuationConfig, network: Any, seed: int) -> Any:
     return untrained_network(settings, network, seed) if settings.game.retrains else network
 
 
+def unlearned(settings: ValuationConfig, run: TrainingRun, samples: TrainingSamples) -> dict[str, torch.Tensor]:
+    """The trained weights of the run's network after it has forgotten the run's rows, if there are any."""
+    if not len(run.rows):
+        return {name: p.detach().clone() for name, p in run.network.named_parameters() if p.requires_grad}
+    ascends = settings.game.coalition_model == "gradient_ascent"
+    method = gradient_ascent if ascends else influence_unlearning
+    return method(run, samples, settings.unlearning, settings.noise_schedule)
+
+
+def forgetting_steps(settings: ValuationConfig, n_removed: float) -> int:
+    """Gradients that it takes to forget so many images."""
+    config = settings.unlearning
+    passes = max(1, round(config.epochs * n_removed / config.batch_size))
+    return passes if settings.game.coalition_model == "gradient_ascent" else passes + config.fisher_batches
+
+
 def coalitions_at_once(settings: ValuationConfig, network: Any) -> int:
-    """How many coalitions are trained together as one network."""
+    """How many coalitions are trained together as one network; those that forget, each by itself."""
+    if settings.game.unlearns:
+        return 1
     training = settings.coalition_training()
     if training.optimizer == "adam8bit":  # its state is rounded in blocks, which would reach from one into the next
         return 1

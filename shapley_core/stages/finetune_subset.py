@@ -24,6 +24,7 @@ from shapley_core.stages.coalition_models import (
     coalition_network,
     coalitions_at_once,
     starting_network,
+    unlearned,
     untrained_network,
 )
 from shapley_core.stages.coalitions import OK, CoalitionRecord, attempt, read_records
@@ -81,6 +82,12 @@ def finetune_subset(
         k = coalitions_at_once(settings, network)
         members = {row["key"]: torch.tensor(row["members"], dtype=torch.long) for row in missing}
 
+        def forget(records: Sequence[CoalitionRecord]) -> None:
+            for record in records:
+                removed = (~torch.isin(owners, members[record.key])).nonzero()[:, 0]
+                run = TrainingRun(network, removed, record.seed)
+                save_file(unlearned(settings, run, samples), models / f"{record.key}.safetensors")
+
         def train(records: Sequence[CoalitionRecord]) -> None:
             runs = [
                 TrainingRun(
@@ -114,7 +121,8 @@ def finetune_subset(
             for group in [nobody, *groups] if nobody else groups:
                 records = [CoalitionRecord(row["key"], row["seed"], device=device.type) for row in group]
                 begun = time.perf_counter()
-                attempt(records, "fine-tuning", leave_untrained if group is nobody else train)
+                make = forget if settings.game.unlearns else train
+                attempt(records, "fine-tuning", leave_untrained if group is nobody else make)
                 seconds = (time.perf_counter() - begun) / len(group)
                 for record in records:
                     record.training_seconds = seconds

@@ -19,7 +19,7 @@ from shapley_core.properties import get_property
 from shapley_core.properties.base import Images, Property
 from shapley_core.seeds import derive_seed
 from shapley_core.stage_log import StageLog
-from shapley_core.stages.coalition_models import coalition_network, coalitions_at_once
+from shapley_core.stages.coalition_models import coalition_network, coalitions_at_once, forgetting_steps
 from shapley_core.stages.contributors import contributor_facts
 from shapley_core.stages.game_files import (
     generation_seed,
@@ -102,7 +102,8 @@ def _forecast(settings: ValuationConfig, data: ContributorDataset, pruned: Path,
     begun = time.perf_counter()
     trainer.run(until=min(1 + _TRIAL_STEPS, training.steps))
     steps = max(trainer.step - 1, 1)
-    seconds = (time.perf_counter() - begun) / steps * training.steps / k + sampling_seconds
+    n_steps = forgetting_steps(settings, len(samples) / 2) if settings.game.unlearns else training.steps
+    seconds = (time.perf_counter() - begun) / steps * n_steps / k + sampling_seconds
     n = settings.game.n_coalitions + 2
     logger.info(
         "a coalition takes about %.1f s: %d of them take %s in one process, %s in two side by side",
@@ -115,13 +116,17 @@ def _forecast(settings: ValuationConfig, data: ContributorDataset, pruned: Path,
 
 
 def _game_facts(settings: ValuationConfig, pruned: Path, properties_digest: str) -> dict[str, object]:
-    decisive = {"model", "training"} if settings.game.retrains else {"finetuning"}
+    if settings.game.retrains:
+        decisive = {"model", "training"}
+    else:
+        decisive = {"unlearning"} if settings.game.unlearns else {"finetuning"}
     space = space_digest(pruned)
     facts: dict[str, object] = {
         "version": GAME_VERSION,
         "coalition_model": settings.game.coalition_model,
         **({} if settings.game.retrains else {"pruned_model": checkpoint_digest(pruned)}),
-        **({"autoencoder": space} if space else {}),
+        # Until 2026-11-24 latents were clipped as pixels are: those utilities are of another game.
+        **({"autoencoder": space, "bounded_samples": False} if space else {}),
         "properties": sorted(settings.property.names),
         "property_reference": properties_digest,
         "generation_seed": generation_seed(settings),

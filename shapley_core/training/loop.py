@@ -72,6 +72,7 @@ class DiffusionTrainer:
         config: steps, batch size, rates.
         schedule: the forward process.
         compile: compile the network first.
+        ascend: raise the loss instead of lowering it: forget the samples.
 
     Attributes:
         network: the K networks as one.
@@ -86,7 +87,9 @@ class DiffusionTrainer:
         config: TrainingConfig,
         schedule: NoiseScheduleConfig,
         compile: bool = False,
+        ascend: bool = False,
     ) -> None:
+        self._sign = -1.0 if ascend else 1.0
         self.network = stack([run.network for run in runs]).train()
         speed_up(self.network, compile)
         self.samples = samples
@@ -145,7 +148,7 @@ class DiffusionTrainer:
         for start in range(0, size, at_once):
             stop = min(start + at_once, size)
             part = self._losses(batch.rows(k * start, k * stop)) * ((stop - start) / size)
-            part.sum().backward()
+            (self._sign * part.sum()).backward()
             losses.append(part.detach())
         return torch.stack(losses).sum(dim=0)
 

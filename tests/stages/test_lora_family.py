@@ -14,8 +14,10 @@ from safetensors.torch import load_file
 
 from shapley_core.config import resolve
 from shapley_core.errors import UserError
+from shapley_core.models.stable_diffusion import tokenize
 from shapley_core.stages import sample_space
 from shapley_core.stages.chain import Chain, value
+from shapley_core.stages.own_base import captioned as with_captions
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +104,17 @@ def test_a_given_base_is_taken_as_it_is(overrides: dict[str, object], tmp_path: 
     chain.generate(0)
     images = np.load(next((tmp_path / "run" / "images-0").glob("*.npy")))
     assert images.shape[1:] == (8, 8, 1)
+
+
+def test_one_caption_in_ten_is_left_away() -> None:
+    tokenizer = captioned.small_base().tokenizer
+    latents = torch.randn(3, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    captions = ("the digit two", "the digit six", "the digit two")
+    samples, rows = with_captions(latents, captions, tokenizer)
+    assert torch.bincount(rows).tolist() == [9, 9, 9, 1, 1, 1]
+    (told,) = samples.told(torch.arange(6))
+    assert torch.equal(told, tokenize(tokenizer, [*captions, "", "", ""]))
+    assert torch.equal(samples.clean[3:], latents) and torch.equal(samples.clean[:3], latents)
 
 
 def damaged(base: Path, part: str, **changes: object) -> None:

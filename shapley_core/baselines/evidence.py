@@ -32,9 +32,11 @@ class Evidence:
         clusters: the property's reference, in the same embedding; for embedding distance.
         measure: the property; for the methods that look at it image by image.
         gradients: of the full model at the same images; for the gradient methods.
+        damping: lambda of the influence methods, in units of squared gradients (docs/baselines.md); the paper's.
 
     Raises:
-        UserError: no image was generated, owners and images are not equally many, or a contributor has none.
+        UserError: no image was generated, owners and images are not equally many, a contributor has none, or lambda is
+            not positive.
     """
 
     owners: NDArray[np.int64]
@@ -44,6 +46,7 @@ class Evidence:
     clusters: "Clusters | None" = None
     measure: Property | None = None
     gradients: "Gradients | None" = None
+    damping: float = 0.5
 
     def __post_init__(self) -> None:
         if len(self.owners) != len(self.training):
@@ -52,6 +55,8 @@ class Evidence:
             raise UserError("there is no generated image to attribute to the contributors")
         if not np.array_equal(np.unique(self.owners), np.arange(self.owners.max(initial=0) + 1)):
             raise UserError("every contributor must have a training image")
+        if not self.damping > 0:
+            raise UserError(f"the damping of influence must be positive, and is {self.damping}")
         if self.gradients is not None:
             self.gradients.check(len(self.training), len(self.generated))
 

@@ -41,8 +41,8 @@ logger = logging.getLogger(__name__)
 Loss = Literal["simple", "square"]
 Features = NDArray[np.floating[Any]]
 
-#: Numbers of a block's gradients, and images of a block.
-_GRADIENTS_AT_ONCE = 2**25
+#: The parameters of as many networks as a block has images; and the most images of a block.
+_PARAMETERS_AT_ONCE = 2**25
 _MOST_IMAGES_AT_ONCE = 16
 
 
@@ -97,7 +97,7 @@ class Gradients:
         projection: P, on the network's device.
         seed: of the noise.
         n_timesteps: T' for single images.
-        images_at_once: images of a block; None: as many as have gradients of 128 MiB together, at most 16.
+        images_at_once: images of a block; None: 16 for small networks, one from 2^24 parameters on.
         timesteps_at_once: timesteps of a block.
 
     Raises:
@@ -115,7 +115,7 @@ class Gradients:
         seed: int,
         n_timesteps: int = 100,
         images_at_once: int | None = None,
-        timesteps_at_once: int = 5,
+        timesteps_at_once: int = 10,
     ) -> None:
         if not 1 <= n_timesteps <= schedule.num_train_timesteps:
             raise UserError(
@@ -129,8 +129,9 @@ class Gradients:
         self._training, self._generated, self._paths = training, generated, paths
         self._projection, self._seed = projection, seed
         self._timesteps = torch.arange(n_timesteps) * schedule.num_train_timesteps // n_timesteps
-        n_parameters = sum(parameter.numel() for parameter in self._parameters.values())
-        fitting = min(max(1, _GRADIENTS_AT_ONCE // n_parameters), _MOST_IMAGES_AT_ONCE)
+        # Frozen parameters count, too: they have no gradients, but what a backward pass keeps grows with them.
+        n_parameters = sum(parameter.numel() for parameter in network.parameters())
+        fitting = min(max(1, _PARAMETERS_AT_ONCE // n_parameters), _MOST_IMAGES_AT_ONCE)
         self._images_at_once = images_at_once or fitting
         self._timesteps_at_once = timesteps_at_once
         self._kept: dict[tuple[str, Loss], Features] = {}

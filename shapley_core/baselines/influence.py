@@ -19,32 +19,29 @@ from numpy.typing import NDArray
 from shapley_core.baselines.evidence import Evidence, needed
 from shapley_core.properties.base import Floats
 
-#: lambda of appendix C, after Zheng et al. (arXiv 2311.00500).
-DAMPING = 0.5
-
 
 def trak(evidence: Evidence) -> Floats:
     """(N,) TRAK (Park et al. 2023; eqs. 13-14)."""
     gradients = needed(evidence.gradients, "gradients")
-    return preconditioned(gradients.training("simple")) @ _mean(gradients.generated("simple"))
+    return preconditioned(gradients.training("simple"), evidence.damping) @ _mean(gradients.generated("simple"))
 
 
 def journey_trak(evidence: Evidence) -> Floats:
     """(N,) Journey-TRAK (Georgiev et al. 2023; eqs. 17-18)."""
     gradients = needed(evidence.gradients, "gradients")
-    return preconditioned(gradients.training("simple")) @ _mean(gradients.journey())
+    return preconditioned(gradients.training("simple"), evidence.damping) @ _mean(gradients.journey())
 
 
 def d_trak(evidence: Evidence) -> Floats:
     """(N,) D-TRAK (Zheng et al. 2023; eqs. 15-16)."""
     gradients = needed(evidence.gradients, "gradients")
-    return preconditioned(gradients.training("square")) @ _mean(gradients.generated("square"))
+    return preconditioned(gradients.training("square"), evidence.damping) @ _mean(gradients.generated("square"))
 
 
 def relative_influence(evidence: Evidence) -> Floats:
     """(N,) relative influence (Barshan et al. 2020; eqs. 19-20)."""
     gradients = needed(evidence.gradients, "gradients")
-    directions = preconditioned(gradients.training("simple"))
+    directions = preconditioned(gradients.training("simple"), evidence.damping)
     return _over_length(directions @ _mean(gradients.generated("simple")), directions)
 
 
@@ -52,18 +49,18 @@ def renormalised_influence(evidence: Evidence) -> Floats:
     """(N,) renormalised influence (Hammoudeh and Lowd 2022; eqs. 21-22)."""
     gradients = needed(evidence.gradients, "gradients")
     features = gradients.training("simple")
-    return _over_length(preconditioned(features) @ _mean(gradients.generated("simple")), features)
+    return _over_length(preconditioned(features, evidence.damping) @ _mean(gradients.generated("simple")), features)
 
 
-def preconditioned(features: NDArray[np.floating]) -> Floats:
-    """(N, k), the rows r_j for ``features`` Phi (N, k), by the smaller of the systems k x k and N x N.
+def preconditioned(features: NDArray[np.floating], damping: float) -> Floats:
+    """(N, k), the rows r_j for ``features`` Phi (N, k) and lambda, by the smaller of the systems k x k and N x N:
 
     (Phi^T Phi + lambda I)^-1 Phi^T = Phi^T (Phi Phi^T + lambda I)^-1.
     """
     phi = features.astype(np.float64)
     n, k = phi.shape
     gram = phi.T @ phi if k <= n else phi @ phi.T
-    gram[np.diag_indices_from(gram)] += DAMPING
+    gram[np.diag_indices_from(gram)] += damping
     if k <= n:
         return np.asarray(scipy.linalg.solve(gram, phi.T, assume_a="pos", overwrite_a=True)).T
     return np.asarray(scipy.linalg.solve(gram, phi, assume_a="pos", overwrite_a=True))

@@ -1,5 +1,6 @@
 """The baselines' arithmetic: examples by hand, and dense formulas in float64, those of the paper's appendix C."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import networks
@@ -132,8 +133,8 @@ def test_a_property_that_tells_groups_has_no_average() -> None:
         BASELINES["property_average"](evidence)
 
 
-@pytest.mark.parametrize("shape", [(9, 3), (4, 9), (5, 5)])
-def test_influence_against_the_equations(shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("shape", "damping"), [((9, 3), LAMBDA), ((4, 9), LAMBDA), ((5, 5), 7.0)])
+def test_influence_against_the_equations(shape: tuple[int, int], damping: float) -> None:
     """Eqs. 13-22 with an explicit inverse, one pair of images at a time, whichever of N and k is larger."""
     rng = np.random.default_rng(0)
     (n, k), m = shape, 4
@@ -141,14 +142,18 @@ def test_influence_against_the_equations(shape: tuple[int, int]) -> None:
     features = {name: rng.normal(size=(n if name.startswith("training") else m, k)) for name in names}
     owners = np.arange(n) % 3
     evidence = Evidence(owners, pictures(*[(0, 0)] * n), pictures(*[(0, 0)] * m), gradients=known(**features))
+    if damping != LAMBDA:  # the default
+        evidence = replace(evidence, damping=damping)
     for name in INFLUENCE:
         phi = features["training_square" if name == "d_trak" else "training_simple"]
         gammas = features[{"d_trak": "generated_square", "journey_trak": "journey"}.get(name, "generated_simple")]
-        np.testing.assert_allclose(BASELINES[name](evidence), influence_by_hand(name, phi, gammas, owners), rtol=1e-9)
+        np.testing.assert_allclose(
+            BASELINES[name](evidence), influence_by_hand(name, phi, gammas, owners, damping), rtol=1e-9
+        )
 
 
-def influence_by_hand(name: str, phi: np.ndarray, gammas: np.ndarray, owners: np.ndarray) -> np.ndarray:
-    inverse = np.linalg.inv(phi.T @ phi + LAMBDA * np.eye(phi.shape[1]))
+def influence_by_hand(name, phi, gammas, owners, damping=LAMBDA) -> np.ndarray:
+    inverse = np.linalg.inv(phi.T @ phi + damping * np.eye(phi.shape[1]))
     totals = np.zeros(owners.max() + 1)
     for row, owner in zip(phi, owners, strict=True):
         for gamma in gammas:
@@ -176,8 +181,8 @@ def test_single_precision_features_are_solved_in_double() -> None:
     phi = np.random.default_rng(0).normal(size=(40, 12)).astype(np.float32) * 1e3
     exact = phi.astype(np.float64)
     expected = exact @ np.linalg.inv(exact.T @ exact + LAMBDA * np.eye(12))
-    assert preconditioned(phi).dtype == np.float64
-    np.testing.assert_allclose(preconditioned(phi), expected, rtol=1e-9, atol=0)
+    assert preconditioned(phi, LAMBDA).dtype == np.float64
+    np.testing.assert_allclose(preconditioned(phi, LAMBDA), expected, rtol=1e-9, atol=0)
 
 
 @pytest.fixture(scope="module")
@@ -289,6 +294,8 @@ def test_evidence_that_does_not_belong_together_is_refused(trained_head) -> None
         Evidence(np.array([0]), one, one[:0])
     with pytest.raises(UserError, match="every contributor"):
         Evidence(np.array([1]), one, one)
+    with pytest.raises(UserError, match="positive, and is 0"):
+        Evidence(np.array([0]), one, one, damping=0)
     with pytest.raises(UserError, match="gradients of 6 training and 2 generated images, and 1 and 1"):
         Evidence(np.array([0]), one, one, gradients=attribution(trained_head).gradients)
 

@@ -25,6 +25,15 @@ equal. What the ridge took away, (K - I) û, has expectation bias and covariance
 below zero, plus one standard error of it, is added, spread evenly over the directions in which values can differ:
 nothing tells whom it hits. So intervals cover on average over the contributors; those far from the others are shrunk
 most, and covered less often. Where ``leverage_shap`` has no covariance (m below about 2n), there is none here.
+
+With few units left over (k - rank below half the rank: m below about 3n) C is of no use: HC3 divides squared residuals
+by the square of what little of them is free, and intervals came out up to fifty times too wide. There the error is
+taken from the model that the ridge stands for: coefficients of variance ρσ² around equal shares, units of equal
+variance σ². Given ρ, what is left to know of a coefficient is the distance of the ridge's from the model's own
+estimate, squared, plus the latter's variance; ρ and σ² are integrated out, under a uniform prior of the mean shrinkage
+(Daniels 1999, "A prior for the variance in hierarchical models") and 1/σ². Of twenty contributors with 2.1n to 2.4n
+coalitions and noise of half a spread and of two, 93 to 99 % of the values are covered on six games, by widths of 0.4
+to 2 spreads of v instead of 4 to 140; 82 to 90 % under little noise where one contributor towers over all (airport).
 """
 
 import numpy as np
@@ -41,6 +50,9 @@ Floats = npt.NDArray[np.float64]
 
 #: Ridges tried, relative to the mean square of the singular values; the largest leave equal shares.
 _RIDGES = np.geomspace(1e-8, 1e4, 121)
+
+#: Variances of a coefficient tried, relative to that of a unit's noise at the mean square of the singular values.
+_VARIANCE_RATIOS = np.geomspace(1e-6, 1e6, 121)
 
 #: Trace of the hat matrix, as a share of the units, from which GCV is 0/0 (there are as many values as units).
 _SATURATED = 1 - 1e-9
@@ -67,10 +79,12 @@ def odd_ridge(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) ->
 
     best = kept[np.argmin(_gcv(spectrum, kept, k))]
     values = rows.values(spectrum.v @ (best * spectrum.a / spectrum.d))
-    covariance, warnings = None, []
+    covariance, warnings, df = None, [], max(k - rank, 1)
     plain = spectrum.covariance() if rank == n - 1 else None
     if plain is None:
         warnings.append(no_uncertainty(k, n))
+    elif k - rank < rank / 2:
+        covariance, df = rows.basis.T @ _by_model(spectrum, best, k) @ rows.basis, k - 1
     else:
         covariance = rows.basis.T @ _with_bias(spectrum, plain, best) @ rows.basis
 
@@ -80,7 +94,6 @@ def odd_ridge(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) ->
             "The measurements do not tell the contributors apart, and all get about equal shares. Measure more "
             "coalitions."
         )
-    df = max(k - rank, 1)
     diagnostics = {
         "rank": rank,
         "n_units": k,
@@ -96,6 +109,19 @@ def _gcv(spectrum: Spectrum, kept: Floats, k: int) -> Floats:
     rss = ((1 - kept) ** 2) @ spectrum.a**2 + spectrum.left_over
     trace = kept.sum(axis=1) / k
     return np.where(trace < _SATURATED, rss / np.maximum(1 - trace, 1 - _SATURATED) ** 2, np.inf)
+
+
+def _by_model(spectrum: Spectrum, kept: Floats, k: int) -> Floats:
+    """(p, p) mean squared error of the shrunk coefficients under the ridge's model, its variances integrated out."""
+    shrunk = 1 / (1 + _VARIANCE_RATIOS[:, None] * spectrum.d**2 / np.mean(spectrum.d**2))  # (ratios, rank)
+    rss = np.maximum(shrunk @ spectrum.a**2 + spectrum.left_over, np.finfo(np.float64).tiny)
+    likelihood = np.log(shrunk).sum(axis=1) / 2 - k / 2 * np.log(rss)
+    posterior = np.exp(likelihood - likelihood.max()) * np.abs(np.gradient(shrunk.mean(axis=1)))
+    apart = (kept - (1 - shrunk)) * spectrum.a / spectrum.d
+    variance = (rss / k)[:, None] * (1 - shrunk) / spectrum.d**2
+    error = posterior @ (apart**2 + variance) / posterior.sum()
+    turned: Floats = spectrum.v * error @ spectrum.v.T
+    return turned
 
 
 def _with_bias(spectrum: Spectrum, plain: Floats, kept: Floats) -> Floats:

@@ -31,6 +31,7 @@ def keep(results: Path, folder: Path, wall: str) -> None:
     found = json.loads((results / "values.json").read_text())
     values = pd.read_parquet(results / "values.parquet").sort_values("rank")
     facts = pd.read_parquet(results / "contributors.parquet")
+    facts = facts.drop(columns=[name for name in facts if name.endswith("_shares")])  # lists
     values.merge(facts, on="contributor").round(6).to_csv(folder / "values.csv", index=False)
     shown = [name for name in FIGURES if (results / "figures" / f"{name}.png").is_file()]
     for name in shown:

@@ -206,7 +206,7 @@ def samples_figure(grids: Mapping[str, bytes]) -> Figure:
         axes.set_axis_off()
     for (title, png), axes in zip(grids.items(), places, strict=False):
         axes.imshow(np.asarray(Image.open(io.BytesIO(png)).convert("RGB")), interpolation="nearest")
-        axes.set_title(textwrap.fill(visible(title), 34, max_lines=3), fontsize=7, loc="left", pad=2)
+        axes.set_title(textwrap.fill(visible(title), 30, max_lines=3), fontsize=7, loc="left", pad=2)
     return figure
 
 

@@ -242,8 +242,9 @@ def _summary(console: Console, out: Path, seconds: float) -> None:
             "–" if row["share"] is None else f"{row['share']:.1%}",
         )
     console.print(table)
+    goes = "rises" if values["full_value"] >= values["null_value"] else "falls"  # noise may be more colourful
     console.print(
-        f"{values['property']} rises from {_number(values['null_value'])} (untrained) to "
+        f"{values['property']} {goes} from {_number(values['null_value'])} (untrained) to "
         f"{_number(values['full_value'])} (everybody), measured on {values['n_coalitions']} coalitions "
         f"in {seconds:.0f} s."
     )

@@ -12,7 +12,6 @@ from pathlib import Path
 import pandas as pd
 
 from shapley_core.config import ValuationConfig
-from shapley_core.reporting.report import duration
 
 #: The figures that are kept, and what they show.
 FIGURES = {
@@ -39,7 +38,6 @@ def keep(results: Path, folder: Path, wall: str) -> None:
     name = folder.name
     utilities = pd.read_parquet(results / "utilities.parquet")
     own = utilities[(utilities["property"] == found["property"]) & (utilities["status"] == "ok")]
-    stages = ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in found["seconds"].items())
     folder.joinpath("README.md").write_text(
         f"""# {settings.description}
 
@@ -57,7 +55,6 @@ make run PRESET={settings.preset} OUT=runs/{name}
 | coalitions | {len(own)}, null and full among them |
 | v(null), v(N) | {found["null_value"]:.3f}, {found["full_value"]:.3f} |
 | estimator | {found["estimator"]}, design {found["design"]} |
-| process seconds | {stages} |
 
 All values, with their intervals and facts about the images: [values.csv](values.csv).
 

@@ -1,7 +1,7 @@
 """Unconditional diffusion (arXiv 2006.11239): its UNet, its noise schedules, and pixels to tensors and back."""
 
 import copy
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -17,21 +17,28 @@ Scheduler: TypeAlias = DDIMScheduler | PNDMScheduler | DPMSolverMultistepSchedul
 
 def build_unet(model: ModelConfig, sample_shape: tuple[int, int, int], seed: int) -> UNet2DModel:
     """A UNet with random weights drawn from ``seed``, for samples (C, H, W) of that shape."""
-    channels, size, _ = sample_shape
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return UNet2DModel(
-            sample_size=size,
-            in_channels=channels,
-            out_channels=channels,
-            block_out_channels=model.block_out_channels,
-            down_block_types=model.down_block_types,
-            up_block_types=model.up_block_types,
-            layers_per_block=model.layers_per_block,
-            norm_num_groups=model.norm_num_groups,
+            **unet_settings(model, sample_shape),
             add_attention=model.add_attention,
             attention_head_dim=model.attention_head_dim,
         )
+
+
+def unet_settings(model: ModelConfig, sample_shape: tuple[int, int, int]) -> dict[str, Any]:
+    """What diffusers' UNets are built with, whether they take prompts or not."""
+    channels, size, _ = sample_shape
+    return {
+        "sample_size": size,
+        "in_channels": channels,
+        "out_channels": channels,
+        "block_out_channels": model.block_out_channels,
+        "down_block_types": model.down_block_types,
+        "up_block_types": model.up_block_types,
+        "layers_per_block": model.layers_per_block,
+        "norm_num_groups": model.norm_num_groups,
+    }
 
 
 def untrained(unet: UNet2DModel, seed: int) -> UNet2DModel:

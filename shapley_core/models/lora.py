@@ -95,9 +95,12 @@ def load_adapter(unet: UNet2DConditionModel, folder: Path) -> UNet2DConditionMod
     try:
         tensors = load_file(path)
         names = sorted({key.removeprefix(_PREFIX).rsplit(".lora_", 1)[0] for key in tensors})
-        layers = {name: tuple(tensors[f"{_PREFIX}{name}.lora_{x}.weight"] for x in "AB") for name in names}
+        layers = {
+            name: (tensors[f"{_PREFIX}{name}.lora_A.weight"], tensors[f"{_PREFIX}{name}.lora_B.weight"])
+            for name in names
+        }
         add_adapter(unet, {name: len(a) for name, (a, _) in layers.items()}, seed=0)
-        set_layers(unet, {name: (a, b) for name, (a, b) in layers.items()})
+        set_layers(unet, layers)
     except Exception as error:
         raise UserError(
             f"the adapter in {folder} is damaged, or belongs to another base model: {type(error).__name__}: {error}"

@@ -18,6 +18,7 @@ from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from shapley_core.config import ModelConfig, NoiseScheduleConfig, TextEncoderConfig
 from shapley_core.errors import UserError
+from shapley_core.models.ddpm import unet_settings
 
 _PROMPTS_AT_ONCE = 64
 
@@ -112,22 +113,14 @@ def build_text_to_image(
     seed: int,
 ) -> TextToImage:
     """UNet and text encoder with random weights drawn from ``seed``, for latents (C, H, W) of that shape."""
-    channels, size, _ = sample_shape
     head = model.attention_head_dim
     # What diffusers calls attention_head_dim is the number of heads here (huggingface/diffusers issue 2011).
     heads = tuple(max(1, width // head) if head else 1 for width in model.block_out_channels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         unet = UNet2DConditionModel(
-            sample_size=size,
-            in_channels=channels,
-            out_channels=channels,
-            block_out_channels=model.block_out_channels,
-            down_block_types=model.down_block_types,
-            up_block_types=model.up_block_types,
+            **unet_settings(model, sample_shape),
             mid_block_type="UNetMidBlock2DCrossAttn" if model.add_attention else "UNetMidBlock2D",
-            layers_per_block=model.layers_per_block,
-            norm_num_groups=model.norm_num_groups,
             attention_head_dim=heads,
             cross_attention_dim=text.hidden_size,
         )

@@ -10,7 +10,7 @@ from shapley_core.models.stacked import copies_that_pay
 from shapley_core.stages.networks import networks_of
 from shapley_core.training.loop import TrainingRun
 from shapley_core.training.samples import TrainingSamples
-from shapley_core.training.unlearning import gradient_ascent, influence_unlearning
+from shapley_core.training.unlearning import gradient_ascent, influence_unlearning, n_batches
 
 
 def coalition_network(settings: ValuationConfig, pruned: Path) -> Any:
@@ -41,8 +41,8 @@ def unlearned(settings: ValuationConfig, run: TrainingRun, samples: TrainingSamp
 def forgetting_steps(settings: ValuationConfig, n_removed: float) -> int:
     """Gradients that it takes to forget so many images."""
     config = settings.unlearning
-    passes = max(1, round(config.epochs * n_removed / config.batch_size))
-    return passes if settings.game.coalition_model == "gradient_ascent" else passes + config.fisher_batches
+    batches = n_batches(config, n_removed)
+    return batches if settings.game.coalition_model == "gradient_ascent" else batches + config.fisher_batches
 
 
 def coalitions_at_once(settings: ValuationConfig, network: Any) -> int:

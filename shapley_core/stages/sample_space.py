@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,6 +26,9 @@ from shapley_core.models.sampling import Prompts, sample
 from shapley_core.stages.keeping import BASE, ModelTask, checkpoint_digest
 from shapley_core.storage import get_folder, put_folder
 from shapley_core.training.samples import TrainingSamples
+
+if TYPE_CHECKING:
+    from shapley_core.models.autoencoder import Autoencoder
 
 _AUTOENCODER = "autoencoder"
 _SAMPLES = "samples.safetensors"
@@ -64,14 +68,16 @@ def _latent_space(task: ModelTask) -> Curves:
         network = latent.load_autoencoder(fetch_weights(config.weights))
         latent.check_autoencoder(network, config, settings.data)
         network.save_pretrained(folder)
-    elif not get_folder(task.store, f"models/{key}", folder):
+    elif get_folder(task.store, f"models/{key}", folder):
+        network = latent.load_autoencoder(folder)
+    else:
         network = latent.build_autoencoder(config, settings.data, settings.seed)
         with task.record.phase("training"):
             curves["loss of the autoencoder"] = latent.train_autoencoder(network, images, config, settings.seed)
         network.save_pretrained(folder)
         put_folder(task.store, f"models/{key}", folder)
     with task.record.phase("training"):
-        _encode(task, images).save(task.folder / _SAMPLES)
+        _encode(task.settings, network, images).save(task.folder / _SAMPLES)
     return curves
 
 
@@ -94,18 +100,16 @@ def _prompted_space(task: ModelTask) -> Curves:
         with task.record.phase("training"):
             wanted = base.embed([config.prompt])
             save_file({"wanted": wanted, "nothing": base.embed([""])}, task.folder / _PROMPTS)
-            latents = _encode(task, task.data.images())
+            latents = _encode(task.settings, base.autoencoder, task.data.images())
     everyone = torch.zeros(len(latents), dtype=torch.long)
     TrainingSamples(latents.clean, latents.mirrored, wanted, everyone).save(task.folder / _SAMPLES)
     return curves
 
 
-def _encode(task: ModelTask, images: NDArray[np.uint8]) -> TrainingSamples:
+def _encode(settings: ValuationConfig, network: "Autoencoder", images: NDArray[np.uint8]) -> TrainingSamples:
     """Latents of images, and of their mirror images where training asks for them."""
-    from shapley_core.models.autoencoder import encode, load_autoencoder
+    from shapley_core.models.autoencoder import encode
 
-    settings = task.settings
-    network = load_autoencoder(task.folder / _AUTOENCODER)
     flips = any(t.random_flip for t in (settings.training, settings.pruning.finetuning, settings.finetuning))
     mirrored = encode(network, np.ascontiguousarray(images[:, :, ::-1])) if flips else None
     return TrainingSamples(encode(network, images), mirrored)

@@ -37,7 +37,7 @@ def gradient_ascent(
     Raises:
         DivergedError: the weights are not finite.
     """
-    steps = max(1, round(config.epochs * len(run.rows) / config.batch_size))
+    steps = n_batches(config, len(run.rows))
     # Without an average: it would hold back the forgetting.
     training = TrainingConfig(
         steps=steps, batch_size=config.batch_size, learning_rate=config.learning_rate, ema_decay=0.0
@@ -62,11 +62,10 @@ def influence_unlearning(
             for m in range(config.fisher_batches)
         ]
     )
-    batches = max(1, round(config.epochs * len(run.rows) / config.batch_size))
     removed = torch.stack(
         [
             _gradient(run.network, samples, run.rows, config.batch_size, schedule, derive_seed(run.seed, "removed", m))
-            for m in range(batches)
+            for m in range(n_batches(config, len(run.rows)))
         ]
     ).mean(dim=0)
     step = inverse_fisher_product(fisher, removed, config.damping) * (len(run.rows) / len(samples))
@@ -75,6 +74,11 @@ def influence_unlearning(
         change, step = step[: parameter.numel()], step[parameter.numel() :]
         moved[name] = parameter.detach() + change.view_as(parameter)
     return moved
+
+
+def n_batches(config: UnlearningConfig, n_removed: float) -> int:
+    """Batches in which so many removed images are seen."""
+    return max(1, round(config.epochs * n_removed / config.batch_size))
 
 
 def inverse_fisher_product(gradients: torch.Tensor, vector: torch.Tensor, damping: float) -> torch.Tensor:

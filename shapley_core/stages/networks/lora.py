@@ -10,8 +10,7 @@ from shapley_core.models import lora
 from shapley_core.models.stable_diffusion import load_base_unet
 from shapley_core.pruning.lora import prune_lora
 from shapley_core.seeds import derive_seed
-
-BASE = "base"
+from shapley_core.stages.keeping import BASE
 
 
 def fresh(settings: ValuationConfig, folder: Path, seed: int) -> UNet2DConditionModel:

@@ -442,6 +442,41 @@ class PayoutConfig(Section):
     )
 
 
+class EvaluationConfig(Section):
+    """How the values are judged by retrained models (paper §4.4, appendices C and D); not part of any game."""
+
+    alphas: tuple[float, ...] = Field((0.25, 0.5, 0.75), min_length=1, description="shares of contributors held out")
+    n_held_out: int = Field(100, ge=2, description="held-out coalitions of each share and set; fewer where there are")
+    n_sets: int = Field(
+        3, ge=1, description="disjoint sets of held-out coalitions, each with training seeds of its own"
+    )
+    n_repeated: int = Field(
+        50, ge=0, description="held-out coalitions of the middle share that are retrained once more: the noise"
+    )
+    n_retrained: int = Field(
+        500, ge=0, description="coalitions of the valuation that are also retrained, in the order of its plan"
+    )
+    n_finetuned: int = Field(500, ge=0, description="coalitions of the valuation that the full model is fine-tuned on")
+    n_compared: int = Field(
+        10, ge=0, description="coalitions of the valuation by whose images the removal methods are compared"
+    )
+    remove: tuple[float, ...] = Field((0.4,), description="shares of top contributors that are removed")
+    keep: tuple[float, ...] = Field((0.6,), description="shares of top contributors that are kept alone")
+    leave_one_out: bool = Field(True, description="retrain without each contributor in turn, a baseline")
+    gradient_timesteps: int = Field(100, ge=1, description="timesteps of the gradient baselines")
+    projection_dim: int = Field(4096, ge=1, description="dimensions that their gradients are projected to")
+    damping: float = Field(0.5, gt=0, description="lambda of the influence baselines (docs/baselines.md)")
+    seed: int = Field(0, ge=0, description="of the held-out coalitions and their trainings")
+
+    @field_validator("alphas", "remove", "keep")
+    @classmethod
+    def _shares(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        wrong = [share for share in shares if not 0 < share < 1]
+        if wrong:
+            raise ValueError(f"a share must be between 0 and 1, and {wrong[0]} is not")
+        return tuple(sorted({*shares}))
+
+
 class RunConfig(Section):
     """How the work is spread; another setting here changes utilities by rounding at most."""
 
@@ -472,6 +507,7 @@ class ValuationConfig(Section):
     game: GameConfig
     stopping: StoppingConfig = StoppingConfig()
     payout: PayoutConfig = PayoutConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     run: RunConfig = RunConfig()
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 import captioned
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shapley_core.models.lora import add_adapter, load_adapter, lora_layers, save_adapter
@@ -37,6 +37,7 @@ def test_by_hand() -> None:
 
 
 @given(st.integers(0, 1000), st.floats(0, 0.99))
+@example(187, 0.375)
 def test_the_largest_stay_and_the_rest_goes(seed: int, ratio: float) -> None:
     layers = random_layers(seed)
     kept = largest_components(layers, ratio)
@@ -44,7 +45,8 @@ def test_the_largest_stay_and_the_rest_goes(seed: int, ratio: float) -> None:
     left = [float(a.norm() * b.norm()) for pair in kept.values() for a, b in zip(pair[0], pair[1].T, strict=True)]
     every = sorted((size for group in sizes.values() for size in group), reverse=True)
     assert len(left) == max(1, 12 - int(ratio * 12 + 1e-9))
-    torch.testing.assert_close(sorted(left, reverse=True), every[: len(left)])
+    # as tensors: two ways to multiply the same two norms differ in the last bit of a float32
+    torch.testing.assert_close(torch.tensor(sorted(left, reverse=True)), torch.tensor(every[: len(left)]))
 
 
 @pytest.mark.parametrize("rank", [2, 5, 9])  # 9: more than the update can have

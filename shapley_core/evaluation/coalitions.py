@@ -1,0 +1,217 @@
+"""The coalitions that an evaluation measures, and what for.
+
+One table says it all, a row for each purpose of a measurement; measurements with one key and seed are done once.
+
+    fit             the first coalitions of the valuation, by another removal method (Table 4, Figure 2, fidelity)
+    compared        those of them whose images are kept, to be compared between removal methods (Table 9)
+    leave_one_out   everybody but one, retrained (eq. 11)
+    held_out        judge the attributions (Definition 2); no attribution has seen them
+    repeated        some of those once more: how well retraining agrees with itself
+    everybody       everybody's data in each set, which the counterfactuals are told against
+    counterfactual  without the top contributors of an attribution, or with them alone (paper §4.4)
+
+Coalitions of the first three keep the seeds of the valuation's plan, so that retraining starts from the noise that
+fine-tuning started from. Each set of held-out coalitions has training seeds of its own.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from shapley_core.config import EvaluationConfig
+from shapley_core.errors import UserError
+from shapley_core.evaluation.counterfactual import Action, counterfactual_coalition
+from shapley_core.games.coalition import coalition_key
+from shapley_core.games.designs.by_size import subsets
+from shapley_core.games.designs.held_out import n_members
+from shapley_core.games.plan import MAX_SHARDS, Plan
+from shapley_core.seeds import derive_seed
+
+#: ``set``: number of the set of held-out coalitions, -1 for seeds of the plan; ``share``: alpha, or that of the top
+#: contributors, NaN elsewhere; ``attribution`` and ``action``: of a counterfactual, empty elsewhere.
+COLUMNS = ("purpose", "set", "share", "attribution", "action", "key", "members", "seed")
+
+#: The set of coalitions that have the seeds of the valuation's plan.
+PLANNED = -1
+
+_KINDS = ["null", "full", "compared"]
+
+
+def removal_coalitions(plan: Plan, n: int, n_compared: int) -> pd.DataFrame:
+    """The null and the full coalition and the first ``n`` others of the valuation's plan, some of them compared.
+
+    Args:
+        plan: the valuation's.
+        n: coalitions to measure by the removal method.
+        n_compared: the first of them whose images are kept.
+
+    Returns:
+        Columns as in :data:`COLUMNS`; empty where nothing is to be measured.
+    """
+    rows = plan.table.drop_duplicates("key")
+    ends, sampled = rows[rows["kind"] != "sampled"], rows[rows["kind"] == "sampled"]
+    fitted = pd.concat([ends, sampled.head(n)]) if n else sampled.head(0)
+    chosen = [("compared", row) for row in sampled.head(n_compared).to_dict("records")]
+    chosen += [("fit", row) for row in fitted.to_dict("records")]
+    return _table(_row(purpose, row["members"], row["key"], row["seed"]) for purpose, row in chosen)
+
+
+def retraining_coalitions(plan: Plan, config: EvaluationConfig, seed: int) -> pd.DataFrame:
+    """What is retrained before anything can be judged, the most important first; columns as in :data:`COLUMNS`.
+
+    Args:
+        plan: the valuation's.
+        config: how much.
+        seed: the valuation's.
+
+    Raises:
+        UserError: there are too few coalitions of a share that the valuation has not seen.
+    """
+    held_out = _held_out(plan, config)
+    alpha = middle_share(config)
+    repeated = held_out[held_out["share"] == alpha].head(config.n_repeated)
+    again = [derive_seed(config.seed, "repeated", row["set"], row["key"]) for row in repeated.to_dict("records")]
+    everybody = [True] * len(plan.contributors)
+    keys = [coalition_key(_members_of(plan.fingerprints, everybody))] * config.n_sets
+    full = [_row("everybody", [*range(len(everybody))], key, set_seed(config, s, key), s) for s, key in enumerate(keys)]
+    parts = [
+        held_out[held_out["share"] == alpha],
+        _table(full),
+        _leave_one_out(plan, seed) if config.leave_one_out else _table([]),
+        removal_coalitions(plan, config.n_retrained, config.n_compared),
+        repeated.assign(purpose="repeated", seed=again),
+        held_out[held_out["share"] != alpha],
+    ]
+    return pd.concat([part for part in parts if len(part)], ignore_index=True)
+
+
+def counterfactual_coalitions(
+    attributions: Mapping[str, npt.NDArray[np.float64]], plan: Plan, config: EvaluationConfig
+) -> pd.DataFrame:
+    """Everybody without the top contributors of each attribution, and those alone; columns as in :data:`COLUMNS`.
+
+    Args:
+        attributions: name to (n,) values, contributors in the plan's order.
+        plan: the valuation's.
+        config: shares and sets.
+    """
+    wanted: list[tuple[Action, float]] = [("remove", share) for share in config.remove]
+    wanted += [("keep", share) for share in config.keep]
+    rows = []
+    for s, (name, values), (action, share) in itertools.product(range(config.n_sets), attributions.items(), wanted):
+        left = counterfactual_coalition(values, share, action)
+        key = coalition_key(_members_of(plan.fingerprints, left))
+        members = np.flatnonzero(left).tolist()
+        rows.append(_row("counterfactual", members, key, set_seed(config, s, key), s, share, name, action))
+    return _table(rows)
+
+
+def evaluation_plan(plan: Plan, wanted: pd.DataFrame, shard_size: int) -> Plan:
+    """The measurements of a table of :data:`COLUMNS`, each once, shared out among shards in the table's order.
+
+    A coalition that is measured more than once stands in different shards. Kinds are ``null``, ``full``, ``compared``
+    (images are kept) and ``sampled``.
+
+    Args:
+        plan: the valuation's.
+        wanted: what is to be measured.
+        shard_size: coalitions per shard; grows so that there are at most :data:`~shapley_core.games.plan.MAX_SHARDS`.
+    """
+    compared = {*wanted.loc[wanted["purpose"] == "compared", "key"]}
+    rows = wanted.drop_duplicates(["key", "seed"]).reset_index(drop=True)
+    sizes = rows["members"].map(len)
+    kinds = np.select([sizes == 0, sizes == len(plan.contributors), rows["key"].isin(compared)], _KINDS, "sampled")
+    repetition = rows.groupby("key").cumcount()
+    size = max(shard_size, 1)
+    while True:
+        shards = rows.groupby(repetition).cumcount() // size
+        numbers = pd.factorize(pd.MultiIndex.from_arrays([repetition, shards]))[0]
+        if len(rows) == 0 or numbers.max() < MAX_SHARDS:
+            break
+        size *= 2
+    table = pd.DataFrame(
+        {
+            "key": rows["key"],
+            "members": rows["members"],
+            "size": sizes,
+            "kind": kinds,
+            "weight": np.where(np.isin(kinds, ["null", "full"]), 0.0, 1.0),
+            "pair": -1,
+            "shard": numbers,
+            "seed": rows["seed"],
+        }
+    )
+    return Plan(plan.contributors, plan.fingerprints, plan.design, table)
+
+
+def middle_share(config: EvaluationConfig) -> float:
+    """The alpha that is nearest to one half: the one of Table 1."""
+    return min(config.alphas, key=lambda alpha: abs(alpha - 0.5))
+
+
+def set_seed(config: EvaluationConfig, number: int, key: str) -> int:
+    """Training seed of a coalition in a set of held-out coalitions."""
+    return derive_seed(config.seed, "held out", number, key)
+
+
+def _held_out(plan: Plan, config: EvaluationConfig) -> pd.DataFrame:
+    seen = {*plan.table["key"]}
+    rows = []
+    for alpha in config.alphas:
+        size = n_members(len(plan.contributors), alpha)
+        fresh = _unseen(plan.fingerprints, size, derive_seed(config.seed, "held out"), seen)
+        drawn = [*itertools.islice(fresh, config.n_sets * config.n_held_out)]
+        per_set = len(drawn) // config.n_sets
+        if per_set < 2:
+            raise UserError(
+                f"only {len(drawn)} coalitions of {size} contributors (evaluation.alphas {alpha:g}) have not taken "
+                f"part in the valuation, too few for {config.n_sets} sets: leave out this share, lower "
+                "evaluation.n_sets, or judge a valuation of fewer coalitions"
+            )
+        for s in range(config.n_sets):
+            # Every n-th, so that a set begins with the coalitions of a smaller one.
+            for key, members in drawn[s :: config.n_sets][:per_set]:
+                rows.append(_row("held_out", members, key, set_seed(config, s, key), s, alpha))
+    return _table(rows)
+
+
+def _unseen(fingerprints: tuple[str, ...], size: int, seed: int, seen: set[str]) -> Iterator[tuple[str, list[int]]]:
+    """Key and members of coalitions of a size, in random order, none of them twice or among those seen."""
+    known = set(seen)
+    for row in subsets(len(fingerprints), size, seed):
+        key = coalition_key(_members_of(fingerprints, row))
+        if key not in known:
+            known.add(key)
+            yield key, np.flatnonzero(row).tolist()
+
+
+def _leave_one_out(plan: Plan, seed: int) -> pd.DataFrame:
+    rows = []
+    for left in ~np.eye(len(plan.contributors), dtype=bool):
+        key = coalition_key(_members_of(plan.fingerprints, left))
+        rows.append(_row("leave_one_out", np.flatnonzero(left).tolist(), key, derive_seed(seed, "coalition", key)))
+    return _table(rows)
+
+
+def _members_of(fingerprints: Iterable[str], row: Iterable[bool]) -> list[str]:
+    return [*itertools.compress(fingerprints, row)]
+
+
+def _row(
+    purpose: str,
+    members: list[int],
+    key: str,
+    seed: int,
+    number: int = PLANNED,
+    share: float = np.nan,
+    attribution: str = "",
+    action: str = "",
+) -> tuple[object, ...]:
+    return purpose, number, share, attribution, action, key, members, seed
+
+
+def _table(rows: Iterable[tuple[object, ...]]) -> pd.DataFrame:
+    return pd.DataFrame(list(rows), columns=COLUMNS)

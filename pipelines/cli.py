@@ -5,17 +5,17 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-import yaml
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pipelines.local import PipelineFailedError, exclusive, make_folder, publish, run_pipeline
+from pipelines.settings import as_overrides, check_can_be_told
 from shapley_core.config import resolve
 from shapley_core.errors import UserError, unwritable
 from shapley_core.forecast import Cost, in_words
@@ -79,7 +79,7 @@ def run(
     # Bound now: a local run redirects sys.stdout to its log.
     console = Console(file=sys.stdout, highlight=False)
     out = out.absolute()
-    overrides = _overrides(settings or [], data, seed, skip_bad_images)
+    overrides = as_overrides(settings or [], data, seed, skip_bad_images)
     config = resolve(preset, overrides)
     check_hardware(config)
     arguments: dict[str, Any] = {
@@ -91,7 +91,7 @@ def run(
     # Goes before the argument above, and unlike an argument, which Kubeflow prints, may hold a password.
     environment = {"MLFLOW_TRACKING_URI": tracking_uri} if tracking_uri else {}
     named = {"--preset": arguments["preset"], "--out": str(out), "--store": store, "--tracking-uri": tracking_uri}
-    _check_can_be_told(named | overrides)
+    check_can_be_told(named | overrides)
     # Addresses that cannot be, perhaps because of keys in them, are told before they stand in a log.
     open_store(arguments["store"])
     if config.data.path.startswith("s3://"):
@@ -186,46 +186,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _fail(sentence: str, code: int) -> NoReturn:
     Console(stderr=True, highlight=False).print(Text.assemble(("error: ", "bold red"), sentence), soft_wrap=True)
     sys.exit(code)
-
-
-def _overrides(settings: list[str], data: str, seed: int | None, skip_bad_images: bool) -> dict[str, Any]:
-    """The command line's options as dotted settings."""
-    overrides: dict[str, Any] = {}
-    if data:
-        is_manifest = data.lower().endswith((".csv", ".parquet"))
-        overrides["data.source"] = "manifest" if is_manifest else "image_folder"
-        overrides["data.path"] = data if "://" in data else str(Path(data).absolute())
-    if skip_bad_images:
-        overrides["data.skip_bad_images"] = True
-    if seed is not None:
-        overrides["seed"] = seed
-    for setting in settings:
-        key, separator, value = setting.partition("=")
-        if not separator or not key:
-            raise UserError(f"--set {setting}: write KEY=VALUE, e.g. --set finetuning.steps=50")
-        try:
-            overrides[key] = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, a number without end
-            raise UserError(
-                f"--set {setting}: the value is not YAML; write a number, a word, a list like [16,32], or put "
-                "other text into quotes"
-            ) from error
-    return overrides
-
-
-def _check_can_be_told(settings: Mapping[str, Any]) -> None:
-    """Raise :class:`UserError` for a setting that cannot be handed to the tasks, which are told in JSON and UTF-8."""
-    for name, value in settings.items():
-        try:
-            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-        except UnicodeEncodeError as error:
-            raise UserError(
-                f"{name} is {value!r}, which is not valid UTF-8: rename the file or folder, or choose another"
-            ) from error
-        except (TypeError, ValueError) as error:
-            raise UserError(
-                f"{name} is {value!r}: give a finite number, a word, or a list of these; put other text into quotes"
-            ) from error
 
 
 def _summary(console: Console, out: Path, seconds: float) -> None:

@@ -21,6 +21,13 @@ _LIGHT_CPU, _LIGHT_MEMORY = "1", "2Gi"
 def valuation(
     store: str,
     preset: str = "digits",
+    data: str = "",
+    coalitions: int = 0,
+    shard_size: int = 0,
+    property: str = "",
+    method: str = "",
+    seed: int = -1,
+    experiment: str = "",
     overrides: dict = {},  # noqa: B006 -- a pipeline's default is a constant of its specification
     tracking_uri: str = "sqlite:///mlflow.db",
     cpu: str = "2",
@@ -33,7 +40,14 @@ def valuation(
     Args:
         store: Where models and utilities are kept from run to run, s3://bucket/prefix or a shared folder.
         preset: What to value and how; names a file in shapley_core/presets.
-        overrides: Settings that differ from the preset, e.g. {"game.n_coalitions": 128, "seed": 1}.
+        data: Your own images, e.g. s3://bucket/images with one folder per contributor; empty: the preset's.
+        coalitions: Coalitions of contributors to measure, the more the narrower the intervals; 0: as the preset says.
+        shard_size: Coalitions that one task measures; 0: as the preset says.
+        property: The model property that is shared out, e.g. inception_score or colourfulness; empty: the preset's.
+        method: How the model of a coalition is made, sparsified_finetuning or retraining; empty: as the preset says.
+        seed: Seed of every random draw; -1: the preset's.
+        experiment: MLflow experiment that the run belongs to; empty: the preset's.
+        overrides: Any other setting as JSON, e.g. {"finetuning.steps": 100}; counts before the inputs above.
         tracking_uri: MLflow's address, unless the platform sets MLFLOW_TRACKING_URI.
         cpu: CPUs of a task that trains, samples or scores.
         memory: Memory of a task that trains, samples or scores.
@@ -43,7 +57,18 @@ def valuation(
     Returns:
         values.json, values.parquet, utilities.parquet, report.html, config.yaml.
     """
-    prepared = prepare(preset=preset, overrides=overrides, store=store)
+    prepared = prepare(
+        preset=preset,
+        overrides=overrides,
+        store=store,
+        data=data,
+        coalitions=coalitions,
+        shard_size=shard_size,
+        property=property,
+        method=method,
+        seed=seed,
+        experiment=experiment,
+    )
     dataset, config = prepared.outputs["dataset"], prepared.outputs["config"]
     planned = plan(dataset=dataset, config=config)
     trained = train(dataset=dataset, config=config, store=store)

@@ -340,7 +340,8 @@ def test_package_is_one_small_file_that_kubeflow_loads(package: Path) -> None:
     loaded = components.load_component_from_file(str(package))
     assert loaded.name == "valuation"
     assert set(loaded.component_spec.inputs) == {
-        *("store", "preset", "overrides", "tracking_uri", "cpu", "memory", "accelerator", "accelerator_count")
+        *("store", "preset", "data", "coalitions", "shard_size", "property", "method", "seed", "experiment"),
+        *("overrides", "tracking_uri", "cpu", "memory", "accelerator", "accelerator_count"),
     }
 
 
@@ -352,6 +353,14 @@ def test_inputs_as_people_meet_them(spec: Tree) -> None:
     assert defaults == {
         "store": "",  # nobody can guess it: it has to be filled in
         "preset": "digits",
+        # Empty, 0 or -1: as the preset says.
+        "data": "",
+        "coalitions": 0,
+        "shard_size": 0,
+        "property": "",
+        "method": "",
+        "seed": -1,
+        "experiment": "",
         "overrides": {},
         "tracking_uri": "sqlite:///mlflow.db",
         "cpu": "2",

@@ -23,8 +23,8 @@ from PIL import Image
 from shapley_core.contributor_facts import ContributorFacts
 from shapley_core.estimators.convergence import Convergence
 from shapley_core.estimators.result import Attribution
+from shapley_core.formats import number_format
 from shapley_core.games.measured import MeasuredGame
-from shapley_core.reporting.formats import number_format
 
 if TYPE_CHECKING:
     from shapley_core.reporting.report import ReportData
@@ -38,13 +38,15 @@ LINES_PER_END = 3
 GALLERY_PER_END, GALLERY_IMAGES = 5, 10
 
 #: The colours of the light scheme, and the property of ``report.css`` that stands for each in the SVG.
-INK, MUTED, RULE, ACCENT, SECOND = "#1e2329", "#5c6470", "#d9d6cf", "#2c6e8a", "#b4502f"
-_PROPERTY = {INK: "--ink", MUTED: "--muted", RULE: "--rule", ACCENT: "--accent", SECOND: "--second"}
+INK, MUTED, RULE, ACCENT, SECOND, THIRD = "#1e2329", "#5c6470", "#d9d6cf", "#2c6e8a", "#b4502f", "#8a7a2c"
+_PROPERTY = {
+    INK: "--ink", MUTED: "--muted", RULE: "--rule", ACCENT: "--accent", SECOND: "--second", THIRD: "--third"
+}  # fmt: skip
 
 #: Bidirectional classes of the marks that embed, override or isolate (Unicode Standard Annex 9).
 _REORDERING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
-_WIDTH = 5.0  # inches: 360 SVG units, so that its 10-unit text can still be read on a phone
+WIDTH = 5.0  # inches: 360 SVG units, so that its 10-unit text can still be read on a phone
 _STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a contributor may be called $x^2$
     "text.usetex": False,
@@ -77,12 +79,12 @@ def figures(data: "ReportData") -> dict[str, bytes]:
     drawn = {**drawings(data), "contributors": lambda: gallery_figure(data.attribution, data.contributors)}
     if data.grids:
         drawn["samples"] = lambda: samples_figure(data.grids)
-    return {name: _save(draw, format="png", dpi=160, facecolor="white") for name, draw in drawn.items()}
+    return {name: png(draw) for name, draw in drawn.items()}
 
 
 def svg_figures(data: "ReportData") -> dict[str, Markup]:
     """The same figures as SVG elements to be put into the page; their text is escaped."""
-    return {name: _svg(name, draw) for name, draw in drawings(data).items()}
+    return {name: svg(name, draw) for name, draw in drawings(data).items()}
 
 
 def drawings(data: "ReportData") -> dict[str, Callable[[], Figure]]:
@@ -104,9 +106,7 @@ def values_figure(attribution: Attribution) -> Figure:
     left_out = len(order) - 2 * BARS_PER_END
     # An empty row stands for those left out.
     rows = [*order[:BARS_PER_END], None, *order[-BARS_PER_END:]] if left_out > 1 else list(order)
-    figure = Figure(
-        figsize=(_WIDTH, 0.8 + (0.25 if len(rows) <= 20 else 0.2) * max(len(rows), 4)), layout="constrained"
-    )
+    figure = Figure(figsize=(WIDTH, 0.8 + (0.25 if len(rows) <= 20 else 0.2) * max(len(rows), 4)), layout="constrained")
     axes = figure.subplots()
     places = np.array([place for place, row in enumerate(rows) if row is not None])
     shown = np.array([row for row in rows if row is not None])
@@ -131,7 +131,7 @@ def values_figure(attribution: Attribution) -> Figure:
 def utilities_figure(game: MeasuredGame) -> Figure:
     """Every measured coalition's property against its size, with the null and the full coalition marked."""
     sizes, ends = [0, len(game.contributors)], [game.null_value, game.full_value]
-    figure = Figure(figsize=(_WIDTH, 3.0), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
     axes = figure.subplots()
     axes.scatter(
         game.membership.sum(axis=1),
@@ -157,7 +157,7 @@ def convergence_figure(convergence: Convergence, attribution: Attribution) -> Fi
     order = np.argsort(attribution.ranks)
     n, m = len(order), np.asarray(convergence.n_coalitions)
     first, last = order[:LINES_PER_END], order[max(LINES_PER_END, n - LINES_PER_END) :]
-    figure = Figure(figsize=(_WIDTH, 3.0), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
     axes = figure.subplots()
     axes.axhline(0, color=MUTED, linewidth=0.8)
     axes.plot(m, convergence.values, color=MUTED, linewidth=0.7, alpha=0.45 if n <= 40 else 0.15)
@@ -186,7 +186,7 @@ def gallery_figure(attribution: Attribution, facts: ContributorFacts) -> Figure:
     shown = [*order[:k], *order[len(order) - k :]]
     thumbnails = facts.thumbnails
     value = number_format(attribution.values, digits=3)
-    figure = Figure(figsize=(_WIDTH, 0.62 * len(shown)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.62 * len(shown)), layout="constrained")
     for i, axes in zip(shown, figure.subplots(len(shown), squeeze=False)[:, 0], strict=True):
         name = attribution.contributors[i]
         axes.imshow(_strip(thumbnails[name]))
@@ -200,7 +200,7 @@ def gallery_figure(attribution: Attribution, facts: ContributorFacts) -> Figure:
 def samples_figure(grids: Mapping[str, bytes]) -> Figure:
     """The grids of sample images, three beside each other."""
     n_rows = -(-len(grids) // 3)
-    figure = Figure(figsize=(_WIDTH, 0.37 * _WIDTH * n_rows), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.37 * WIDTH * n_rows), layout="constrained")
     places = figure.subplots(n_rows, 3, squeeze=False).flatten()
     for axes in places:
         axes.set_axis_off()
@@ -222,7 +222,7 @@ def _strip(files: Sequence[bytes]) -> np.ndarray:
 def curve_figure(name: str, curve: Mapping[str, list[float]]) -> Figure:
     """A training curve: every recorded value faintly, and a running mean over a twentieth of them."""
     step, value = np.asarray(curve["step"], float), np.asarray(curve["value"], float)
-    figure = Figure(figsize=(_WIDTH, 2.4), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.4), layout="constrained")
     axes = figure.subplots()
     window = max(1, len(value) // 20)
     mean = np.convolve(value, np.full(window, 1 / window), mode="valid") if len(value) else value
@@ -295,7 +295,12 @@ def _spread(heights: np.ndarray, axes: Axes, figure: Figure) -> np.ndarray:
     return result
 
 
-def _svg(name: str, draw: Callable[[], Figure]) -> Markup:
+def png(draw: Callable[[], Figure]) -> bytes:
+    """The drawing as a PNG file, in the light scheme."""
+    return _save(draw, format="png", dpi=160, facecolor="white")
+
+
+def svg(name: str, draw: Callable[[], Figure]) -> Markup:
     """The drawing as an ``<svg>`` element that fits its container and uses the page's colours and fonts."""
     no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     text = _save(draw, name, format="svg", transparent=True, metadata=no_metadata).decode()

@@ -12,7 +12,7 @@ from PIL import Image
 
 from shapley_core.contributor_facts import ContributorFacts, Label
 from shapley_core.estimators.result import Attribution
-from shapley_core.reporting.formats import fact, number_format, percent
+from shapley_core.formats import fact, number_format, percent
 
 #: Contributors from each end of the ranking whose images are in the table: this bounds the size of the page.
 PICTURED_PER_END = 30

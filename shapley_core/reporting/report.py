@@ -1,29 +1,26 @@
 """The report of a valuation: one HTML file that needs nothing else, for a browser, the KFP UI and MLflow.
 
 It holds no script and asks for nothing (a content security policy says so), so it can be mailed and kept.
-Whatever comes from outside (contributors, settings, error messages) is escaped by Jinja, and characters that
-could hide in it are made visible.
 """
 
 import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from shapley_core.contributor_facts import ContributorFacts
 from shapley_core.estimators.convergence import Convergence
 from shapley_core.estimators.result import Attribution
+from shapley_core.formats import number_format
 from shapley_core.games.measured import MeasuredGame
 from shapley_core.payout import Payout
 from shapley_core.reporting import figures, portraits
-from shapley_core.reporting.formats import duration, fact, money, number_format, percent
+from shapley_core.reporting.templates import page_environment
 from shapley_core.reporting.top_contributors import top_contributors
 
 #: Failed coalitions listed one by one.
@@ -74,36 +71,16 @@ class ReportData:
 
 def render_report(data: ReportData) -> str:
     """The report as one self-contained HTML page."""
-    here = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(here),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=lambda value: figures.visible(value) if type(value) is str else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     value = number_format(data.attribution.values, digits=3)
     level = number_format(np.array([data.attribution.null_value, data.attribution.full_value]), digits=4)
-    environment.filters.update(
-        value=value,
-        level=level,
-        percent=percent,
-        duration=duration,
-        fact=fact,
-        money=money,
-        words=figures.words,
-        short=figures.short,
-        capital=lambda text: text[:1].upper() + text[1:],
-        curve_key=figures.curve_key,
-    )
+    environment.filters.update(value=value, level=level, curve_key=figures.curve_key)
     everybody = portraits.portraits(data.attribution, data.contributors)
     top = top_contributors(data.attribution, data.contributors)
     return environment.get_template("report.html.jinja").render(
         data=data,
         notes=list(dict.fromkeys([*data.notes, *data.attribution.diagnostics.get("warnings", [])])),
         attribution=data.attribution,
-        css=Markup((here / "report.css").read_text()),
         figures=figures.svg_figures(data),
         contributors=everybody,
         fact_names=[label.text for label in data.contributors.labels.values()],

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from shapley_core.reporting import formats, portraits, report
+from shapley_core import formats
+from shapley_core.reporting import portraits, report
 from shapley_core.reporting.figures import visible
 from shapley_core.reporting.report import licence_address, render_report
 

@@ -1,4 +1,4 @@
-"""Numbers as the report writes them."""
+"""Numbers as people read them."""
 
 import math
 from collections.abc import Callable

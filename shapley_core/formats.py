@@ -31,11 +31,22 @@ def money(cents: Any) -> str:
     return _DASH if pd.isna(cents) else f"{int(cents) // 100:,}.{int(cents) % 100:02d}"
 
 
-def percent(share: float | None) -> str:
-    """A share as a percentage with one decimal; a dash where there is none."""
+def points(share: float | None) -> str:
+    """A share in hundredths with one decimal; a dash where there is none."""
     if share is None or not math.isfinite(share):
         return _DASH
-    return f"{100 * share:z.1f}{_NBSP}%".replace("-", _MINUS)
+    return f"{100 * share:z.1f}".replace("-", _MINUS)
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage with one decimal; a dash where there is none."""
+    text = points(share)
+    return text if text == _DASH else f"{text}{_NBSP}%"
+
+
+def between(low: float, high: float, text: Callable[[float], str] = points) -> str:
+    """An interval, ``57.9 to 64.8``; a dash where there is none."""
+    return f"{text(low)} to {text(high)}" if math.isfinite(low) and math.isfinite(high) else _DASH
 
 
 def duration(seconds: float) -> str:

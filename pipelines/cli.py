@@ -1,4 +1,4 @@
-"""The command line: ``python -m pipelines run``, ``cost`` and ``compile``."""
+"""The command line: ``python -m pipelines run``, ``cost`` and ``compile``; for a cluster: :mod:`pipelines.cluster_cli`."""
 
 import json
 import shutil
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.cluster_cli import cluster_commands
 from pipelines.local import PipelineFailedError, exclusive, make_folder, publish, run_pipeline
 from pipelines.settings import as_overrides, check_can_be_told
 from shapley_core.config import resolve
@@ -121,13 +122,20 @@ def run(
 @app.command(name="compile", short_help="Write the pipeline as YAML for the Kubeflow Pipelines UI.")
 def compile_(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the compiled pipeline.")] = Path("build"),
+    kubernetes: Annotated[
+        bool, typer.Option("--kubernetes", help="Write it as resources too, for Kubeflow's Kubernetes-native mode.")
+    ] = False,
+    namespace: Annotated[str, typer.Option(metavar="NAME", help="Namespace of the resources.")] = "",
 ) -> None:
     """Compile the pipeline to OUT/valuation.yaml, ready to be uploaded in the Kubeflow Pipelines UI."""
-    from pipelines.compiling import compile_valuation
+    from pipelines.compiling import compile_resources, compile_valuation
 
     make_folder(out)
     package = compile_valuation(out / "valuation.yaml")
     typer.echo(f"{package}: upload it in the Kubeflow Pipelines UI (Pipelines, Upload pipeline)")
+    if kubernetes:
+        resources = compile_resources(out / "valuation-kubernetes.yaml", package, namespace)
+        typer.echo(f"{resources}: kubectl apply --server-side -f {resources}")
 
 
 @app.command(short_help="Say what a valuation of another size would cost.")
@@ -162,6 +170,9 @@ def cost(
         f"A coalition takes {measured.per_coalition:.1f} s of a process; what is done once, "
         f"{in_words(measured.once)}; starting a shard, {in_words(measured.per_shard)}."
     )
+
+
+app.add_typer(cluster_commands)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

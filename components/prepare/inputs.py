@@ -4,7 +4,14 @@ from typing import Any
 
 
 def as_settings(
-    *, data: str, coalitions: int, shard_size: int, property: str, method: str, seed: int, experiment: str
+    *,
+    data: str = "",
+    coalitions: int = 0,
+    shard_size: int = 0,
+    property: str = "",
+    method: str = "",
+    seed: int = -1,
+    experiment: str = "",
 ) -> dict[str, Any]:
     """The inputs that were filled in, as dotted settings to values; what is empty, 0, or for the seed -1, is left out.
 

@@ -1,0 +1,1 @@
+"""Valuations on a cluster: what the command line asks of Kubeflow Pipelines over its REST API."""

@@ -3,16 +3,20 @@
 from kfp import dsl
 from kfp.dsl.pipeline_channel import PipelineChannel
 
+from pipelines.cluster import confine, reach_services
+
 _RETRIES = 2
 _BACKOFF = "5s"
 
 
 def settle(task: dsl.PipelineTask, *, cpu: str, memory: str) -> None:
-    """Give a task its requests and limits, and its retries; both arguments may be pipeline inputs."""
+    """Give a task what every task has: requests and limits, which may be pipeline inputs, retries, and the services."""
     task.set_cpu_request(cpu).set_cpu_limit(cpu)
     task.set_memory_request(memory).set_memory_limit(memory)
     task.set_retry(_RETRIES, backoff_duration=_BACKOFF, backoff_factor=2.0)
     _reach(task, cpu, memory)
+    reach_services(task)
+    confine(task)
 
 
 def accelerate(task: dsl.PipelineTask, *, accelerator: str, count: str) -> None:

@@ -42,7 +42,12 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def spec(package: Path) -> Tree:
     """The pipeline's specification."""
-    tree: Tree = yaml.safe_load(package.read_text())
+    return specification(package)
+
+
+def specification(package: Path) -> Tree:
+    """The first document of a compiled pipeline; the second says what its tasks have in a cluster."""
+    tree: Tree = next(yaml.safe_load_all(package.read_text()))
     return tree
 
 
@@ -218,7 +223,7 @@ def test_loop_goes_over_the_shards_of_the_plan(spec: Tree) -> None:
 def test_measure_coalitions_is_a_pipeline_of_its_own(spec: Tree, tmp_path: Path) -> None:
     alone = tmp_path / "measure_coalitions.yaml"
     compiler.Compiler().compile(measure_coalitions, str(alone))
-    compiled = yaml.safe_load(alone.read_text())
+    compiled = specification(alone)
     assert compiled["pipelineInfo"]["name"] == "measure-coalitions"
     assert set(every_task(compiled)) == {"finetune-subset", "generate", "score"}
     called = spec["components"]["comp-measure-coalitions"]
@@ -319,7 +324,7 @@ def test_images_of_another_registry_and_version(tmp_path: Path) -> None:
     ended = compile_elsewhere(tmp_path, {"IMAGE_REGISTRY": "registry.example/team", "IMAGE_TAG": "2.3.4-gpu"})
     assert ended.returncode == 0, ended.stderr
     assert f"{tmp_path / 'valuation.yaml'}: upload it in the Kubeflow Pipelines UI" in ended.stdout
-    images = images_of(yaml.safe_load((tmp_path / "valuation.yaml").read_text()))
+    images = images_of(specification(tmp_path / "valuation.yaml"))
     assert images["estimate"] == "registry.example/team/estimator:2.3.4-gpu"
     assert images["train"] == images["score"] == "registry.example/team/diffusion:2.3.4-gpu"
 
@@ -380,5 +385,7 @@ def test_inputs_as_people_meet_them(spec: Tree) -> None:
 
 def test_no_secrets_and_nothing_of_this_machine(package: Path) -> None:
     text = package.read_text()
-    assert not re.search(r"secret|password|access_key|token\b|AKIA", text, re.IGNORECASE)
+    # The second document names the secrets of the cluster: tests/k8s/test_names.py.
+    pipeline, _ = text.split("\n---\n")
+    assert not re.search(r"secret|password|access_key|token\b|AKIA", pipeline, re.IGNORECASE)
     assert str(ROOT) not in text and str(Path.home()) not in text and sys.prefix not in text

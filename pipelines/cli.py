@@ -1,4 +1,4 @@
-"""The command line: ``python -m pipelines run``, ``cost`` and ``compile``; for a cluster: :mod:`pipelines.cluster_cli`."""
+"""The command line: ``python -m pipelines run``, ``cost``, ``compile``, and those of :mod:`pipelines.cluster_cli`."""
 
 import json
 import shutil

@@ -111,6 +111,8 @@ def valuation(
         accelerate(task, accelerator=accelerator, count=accelerator_count)
     # A wrong configuration stays wrong however often it is tried.
     prepared.set_retry(0)
-    # Kubeflow's cache would not see that the data behind the same address has changed.
-    prepared.set_caching_options(False)
+    for task in (prepared, planned, trained, smaller, game, measured, solved):
+        # The store is the memory. Kubeflow's cache knows artifacts by name: it would not see that the data behind the
+        # same address has changed, and give a scheduled run the values of the one before.
+        task.set_caching_options(False)
     return solved.outputs["results"]

@@ -296,6 +296,11 @@ def test_retries(spec: Tree) -> None:
     assert retries == {name: 0 if name == "prepare" else 2 for name in TASKS}
 
 
+def test_nothing_comes_from_kubeflows_cache(spec: Tree) -> None:
+    for name, task in every_task(spec).items():
+        assert not task["cachingOptions"].get("enableCache", False), name
+
+
 def test_nothing_is_installed_when_a_task_starts(spec: Tree) -> None:
     for task in every_task(spec).values():
         command = " ".join(container(spec, task)["command"])

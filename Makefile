@@ -53,6 +53,15 @@ format: $(READY) ## Format the code and mend what can be mended
 compile: $(READY) ## Compile the pipeline to build/valuation.yaml, ready for the Kubeflow UI
 	$(BIN)/python -m pipelines compile
 
+.PHONY: manifests
+manifests: $(READY) ## Render every overlay of k8s/ into build/manifests, and check them
+	mkdir -p build/manifests
+	for overlay in kind gpu prod; do \
+	  kubectl kustomize k8s/overlays/$$overlay > build/manifests/$$overlay.yaml || exit 1; done
+	test -x runs/checkov/bin/python || $(PYTHON) -m venv runs/checkov
+	runs/checkov/bin/python -m pip install --quiet --disable-pip-version-check checkov==3.3.30
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/k8s
+
 .PHONY: mlflow
 mlflow: $(READY) ## Open MLflow on the runs so far, at http://127.0.0.1:5000
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(dir $(abspath $(OUT)))mlflow.db --host 127.0.0.1 --port 5000

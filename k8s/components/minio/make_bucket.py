@@ -1,4 +1,4 @@
-"""Makes the bucket, unless it is there: ``make_bucket.py BUCKET``; the server and its keys come from AWS_* variables."""
+"""Makes the bucket, unless it is there: ``make_bucket.py BUCKET``; AWS_* variables name the server and the keys."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Deletes what has been long enough in the bucket: ``sweep.py BUCKET --coalitions=DAYS --models=DAYS --checkpoints=DAYS``.
+"""Deletes what has been long enough in the bucket; AWS_* variables name the server and the keys.
 
 Why not lifecycle rules of the bucket: they go by the beginning of a key, and what may go stands in the middle of keys,
 beside values, which must stay. And they would delete a model's weights before the marker that says they are complete.
@@ -20,9 +20,7 @@ _RUN = r"artifacts/(?:[^/]+/)+?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 #: What may go, by its key. What one match of the group "whole" covers goes at once, or not at all.
 #: Everything else stays: above all the utilities (store/GAME/*.parquet) and the results of runs.
 PATTERNS = {
-    "coalitions": re.compile(
-        rf"(?P<whole>{_RUN}/(?:{'|'.join(TASKS)})/)|store/[0-9a-f]+/(?:samples|images)/."
-    ),
+    "coalitions": re.compile(rf"(?P<whole>{_RUN}/(?:{'|'.join(TASKS)})/)|store/[0-9a-f]+/(?:samples|images)/."),
     "models": re.compile(r"(?P<whole>store/models/[0-9a-f]+/)"),
     "checkpoints": re.compile(r"store/checkpoints/."),
 }

@@ -92,10 +92,23 @@ fidelity: $(READY) ## Measure how true sparsified fine-tuning is to retraining (
 presets: $(READY) ## Build every preset's network; sizes, speed and memory before and after pruning into docs/presets.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.presets
 
+.PHONY: images
+images: $(READY) ## Build the components' images: REGISTRY=… TAG=…, and TORCH, BASE_IMAGE, BUILDER (docs/images.md)
+	$(if $(REGISTRY),IMAGE_REGISTRY=$(REGISTRY)) $(if $(TAG),IMAGE_TAG=$(TAG)) $(BIN)/python images/build.py \
+	  $(if $(TORCH),--torch $(TORCH)) $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE)) $(if $(BUILDER),--builder $(BUILDER))
+
+.PHONY: test-images
+test-images: $(READY) ## Build the images and run a whole valuation in them (root, podman, runc, debootstrap; minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -v tests/images/valuation_in_containers.py
+
 .PHONY: lock
 lock: $(READY) ## Write requirements.txt from the versions in .venv
 	{ echo '# Every package of the laptop and CI environment, pinned: written by `make lock`.'; \
 	  $(BIN)/python -m pip freeze --exclude-editable | sed 's/^\(torch==[0-9.]*\).*/\1/'; } > requirements.txt
+
+.PHONY: lock-images
+lock-images: $(READY) ## Write images/*.lock: what the images need by pyproject.toml, in the versions of requirements.txt
+	$(BIN)/python images/lock.py
 
 .PHONY: clean
 clean: ## Remove the virtual environment, caches and compiled pipelines; results stay

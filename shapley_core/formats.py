@@ -49,6 +49,11 @@ def between(low: float, high: float, text: Callable[[float], str] = points) -> s
     return f"{text(low)} to {text(high)}" if math.isfinite(low) and math.isfinite(high) else _DASH
 
 
+def times(factor: float) -> str:
+    """A factor with one decimal, ``5.3 ×``; a dash where there is none."""
+    return f"{factor:.1f}{_NBSP}×" if math.isfinite(factor) else _DASH
+
+
 def duration(seconds: float) -> str:
     """Seconds in the units people use: ``0.4 s``, ``3 min 20 s``, ``2 h 5 min``."""
     if seconds < 60:

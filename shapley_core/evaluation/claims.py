@@ -67,7 +67,7 @@ def claims(result: EvaluationResult) -> list[Claim]:
     """All claims: those of LDS, of cost, of other ways of removal, of counterfactuals."""
     alpha = float(result.facts["alpha"])
     return [
-        *(_highest(result, a) for a in sorted({alpha, *result.lds["alpha"]})),
+        *(highest_lds(result, a) for a in sorted({alpha, *result.lds["alpha"]})),
         _apart(result, alpha),
         _lds_of_the_paper(result, alpha),
         _share_of_ceiling(result, alpha),
@@ -91,8 +91,8 @@ def lds_of(result: EvaluationResult, alpha: float, names: Iterable[str]) -> list
     return sorted(found, key=lambda estimate: -estimate.value)
 
 
-def _highest(result: EvaluationResult, alpha: float) -> Claim:
-    """By the interval of the difference to each other method, over the same held-out coalitions."""
+def highest_lds(result: EvaluationResult, alpha: float) -> Claim:
+    """Judged by the interval of the difference to each other method, over the same held-out coalitions."""
     ours = lds_of(result, alpha, [OURS])
     rivals = [r for r in _rows(result.lds, alpha=alpha) if r["attribution"] in OTHERS and math.isfinite(r["lds"])]
     measured = _NOT_MEASURED

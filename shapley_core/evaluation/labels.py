@@ -1,4 +1,6 @@
-"""What people read for the attributions and removal methods of an evaluation."""
+"""What people read for the attributions and removal methods of an evaluation, and in which order."""
+
+from collections.abc import Iterable
 
 from shapley_core.evaluation.removal import REMOVAL_METHODS
 from shapley_core.evaluation.result import BY_FINETUNING, BY_RETRAINING, LEAVE_ONE_OUT, OURS
@@ -38,3 +40,14 @@ def attribution_label(name: str) -> str:
 def method_label(name: str) -> str:
     """The removal method as people read it; a name that is not known stays as it is."""
     return REMOVAL_METHODS[name].label if name in REMOVAL_METHODS else name
+
+
+def in_order(names: Iterable[str], registry: Iterable[str]) -> list[str]:
+    """Names, each once, in the order of ``registry``; at the end those that it does not know."""
+    places = {name: place for place, name in enumerate(registry)}
+    return sorted(dict.fromkeys(names), key=lambda name: places.get(name, len(places)))
+
+
+def action_label(action: str, share: float) -> str:
+    """What a counterfactual does with the top contributors, as people read it."""
+    return f"top {100 * share:g} % {'removed' if action == 'remove' else 'kept alone'}"

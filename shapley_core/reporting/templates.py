@@ -1,9 +1,11 @@
-"""The environment that the templates of pages are rendered in.
+"""The environments that templates are rendered in: pages in HTML, and Markdown.
 
-Whatever comes from outside (contributors, settings, error messages) is escaped by Jinja, and characters that could hide
-in it are made visible.
+Whatever comes from outside (contributors, settings, error messages) is escaped, and characters that could hide in it
+are made visible.
 """
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +16,13 @@ from shapley_core.formats import duration, fact, money, percent
 from shapley_core.reporting.figures import short, visible, words
 
 _HERE = Path(__file__).parent
+#: What GitHub's Markdown, or HTML within it, could take for more than a character.
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~$&])")
 
 
 def page_environment() -> Environment:
     """An environment for HTML, with the formats of numbers and names as filters and the style sheet as ``css``."""
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = _environment(lambda value: visible(value) if type(value) is str else value)
     environment.filters.update(
         percent=percent, duration=duration, fact=fact, money=money, words=words, short=short, capital=_capital
     )
@@ -33,8 +30,25 @@ def page_environment() -> Environment:
     return environment
 
 
-def _shown(value: Any) -> Any:
-    return visible(value) if type(value) is str else value
+def markdown_environment() -> Environment:
+    """An environment for Markdown, in which text stays within its line and its cell."""
+    return _environment(lambda value: markdown_text(value) if type(value) is str else value)
+
+
+def markdown_text(text: str) -> Markup:
+    """``text`` on one line, with nothing in it that Markdown or HTML would take for more than a character."""
+    return Markup(_SPECIAL.sub(r"\\\1", " ".join(visible(text).split())))
+
+
+def _environment(finalize: Callable[[Any], Any]) -> Environment:
+    return Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def _capital(text: str) -> str:

@@ -20,8 +20,8 @@ S3_SECRET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 def reach_services(task: dsl.PipelineTask) -> None:
     """Give a task the addresses of the services and the keys to S3, as environment variables.
 
-    None of them is required: a pod whose secret is missing would wait for it for ever, without a word in the log; so
-    the pod starts, and the first task says which variable it lacks. On a laptop the variables are the user's own.
+    None of them is required: a pod whose secret is missing would wait for it for ever, without a word in the log. So
+    the first pod starts and says what it lacks. On a laptop the variables are the user's own.
     """
     kubernetes.use_config_map_as_env(task, SERVICES, {key: key for key in SERVICE_KEYS}, optional=True)
     kubernetes.use_secret_as_env(task, S3_SECRET, {key: key for key in S3_SECRET_KEYS}, optional=True)

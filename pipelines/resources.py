@@ -5,6 +5,9 @@ from kfp.dsl.pipeline_channel import PipelineChannel
 
 from pipelines.cluster import confine, reach_services
 
+#: What a task asks for that solves, draws or reports: the light half.
+LIGHT_CPU, LIGHT_MEMORY = "1", "2Gi"
+
 _RETRIES = 2
 _BACKOFF = "5s"
 

@@ -1,4 +1,4 @@
-"""One MLflow run per valuation: parameters, curves, values, costs, and the files a valuation leaves behind.
+"""One MLflow run per valuation or evaluation: parameters, curves, values, costs, and the files that are left.
 
 Tracking is a courtesy, never a condition of a valuation: a tracking server that is down, slow or refuses
 costs seconds and ends in a sentence of warning. MLflow is imported only when something is logged.
@@ -54,7 +54,7 @@ class Tracked:
     warning: str | None
 
 
-def log_valuation(
+def log_run(
     *,
     tracking_uri: str,
     experiment: str,
@@ -67,7 +67,7 @@ def log_valuation(
     artifacts: Path,
     patience: float = 30.0,
 ) -> Tracked:
-    """Logs a valuation to MLflow; never raises.
+    """Logs a valuation, or an evaluation, to MLflow; never raises.
 
     MLFLOW_TRACKING_URI goes before ``tracking_uri``. With MLFLOW_RUN_ID the platform has made the run: it is
     logged into, its parameters are added to, and its end is left to the platform.
@@ -271,7 +271,7 @@ def _reason(error: BaseException) -> str:
 def _warning(uri: str, error: str, partly: bool) -> str:
     reason = _without_password(" ".join(error.split()), uri)
     return (
-        f"the valuation is complete, but MLflow at {_without_password(uri, uri)} took "
+        f"the results are complete, but MLflow at {_without_password(uri, uri)} took "
         f"{'only a part of it' if partly else 'nothing of it'} ({reason[:300]}). Check that it answers and "
         "that MLFLOW_TRACKING_URI is right; all results are in the output folder."
     )

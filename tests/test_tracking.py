@@ -18,7 +18,7 @@ from mlflow.utils.validation import _validate_metric_name
 
 from shapley_core import tracking
 from shapley_core.estimators.result import Attribution
-from shapley_core.tracking import Tracked, log_valuation
+from shapley_core.tracking import Tracked, log_run
 
 NAMES = (
     "digit 1",
@@ -100,7 +100,7 @@ def log(uri: str, artifacts: Path, **changes: Any) -> Tracked:
         "tables": {"values": attribution().to_frame()},
         "artifacts": artifacts,
     }
-    return log_valuation(**{**given, **changes})
+    return log_run(**{**given, **changes})
 
 
 def check(client: MlflowClient, run_id: str, tmp_path: Path, artifacts: Path) -> None:

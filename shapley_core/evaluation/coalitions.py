@@ -27,7 +27,7 @@ from shapley_core.evaluation.counterfactual import Action, counterfactual_coalit
 from shapley_core.games.coalition import coalition_key
 from shapley_core.games.designs.by_size import subsets
 from shapley_core.games.designs.held_out import n_members
-from shapley_core.games.plan import MAX_SHARDS, Plan
+from shapley_core.games.plan import COMPARED, MAX_SHARDS, Plan, make_plan
 from shapley_core.seeds import derive_seed
 
 #: ``set``: number of the set of held-out coalitions, -1 for seeds of the plan; ``share``: alpha, or that of the top
@@ -37,7 +37,7 @@ COLUMNS = ("purpose", "set", "share", "attribution", "action", "key", "members",
 #: The set of coalitions that have the seeds of the valuation's plan.
 PLANNED = -1
 
-_KINDS = ["null", "full", "compared"]
+_KINDS = ["null", "full", COMPARED]
 
 
 def removal_coalitions(plan: Plan, n: int, n_compared: int) -> pd.DataFrame:
@@ -54,9 +54,7 @@ def removal_coalitions(plan: Plan, n: int, n_compared: int) -> pd.DataFrame:
     rows = plan.table.drop_duplicates("key")
     ends, sampled = rows[rows["kind"] != "sampled"], rows[rows["kind"] == "sampled"]
     fitted = pd.concat([ends, sampled.head(n)]) if n else sampled.head(0)
-    chosen = [("compared", row) for row in sampled.head(n_compared).to_dict("records")]
-    chosen += [("fit", row) for row in fitted.to_dict("records")]
-    return _table(_row(purpose, row["members"], row["key"], row["seed"]) for purpose, row in chosen)
+    return pd.concat([_of_plan("compared", sampled.head(n_compared)), _of_plan("fit", fitted)], ignore_index=True)
 
 
 def retraining_coalitions(plan: Plan, config: EvaluationConfig, seed: int) -> pd.DataFrame:
@@ -80,7 +78,7 @@ def retraining_coalitions(plan: Plan, config: EvaluationConfig, seed: int) -> pd
     parts = [
         held_out[held_out["share"] == alpha],
         _table(full),
-        _leave_one_out(plan, seed) if config.leave_one_out else _table([]),
+        _of_plan("leave_one_out", leave_one_out_plan(plan, seed).table) if config.leave_one_out else _table([]),
         removal_coalitions(plan, config.n_retrained, config.n_compared),
         repeated.assign(purpose="repeated", seed=again),
         held_out[held_out["share"] != alpha],
@@ -188,12 +186,19 @@ def _unseen(fingerprints: tuple[str, ...], size: int, seed: int, seen: set[str])
             yield key, np.flatnonzero(row).tolist()
 
 
-def _leave_one_out(plan: Plan, seed: int) -> pd.DataFrame:
-    rows = []
-    for left in ~np.eye(len(plan.contributors), dtype=bool):
-        key = coalition_key(_members_of(plan.fingerprints, left))
-        rows.append(_row("leave_one_out", np.flatnonzero(left).tolist(), key, derive_seed(seed, "coalition", key)))
-    return _table(rows)
+def leave_one_out_plan(plan: Plan, seed: int) -> Plan:
+    """Everybody but each contributor in turn, and null and full, with the valuation's seeds.
+
+    Args:
+        plan: the valuation's.
+        seed: the valuation's.
+    """
+    fingerprints = dict(zip(plan.contributors, plan.fingerprints, strict=True))
+    return make_plan(fingerprints, "leave_one_out", len(fingerprints), seed, shard_size=len(fingerprints))
+
+
+def _of_plan(purpose: str, rows: pd.DataFrame) -> pd.DataFrame:
+    return _table(_row(purpose, row["members"], row["key"], row["seed"]) for row in rows.to_dict("records"))
 
 
 def _members_of(fingerprints: Iterable[str], row: Iterable[bool]) -> list[str]:

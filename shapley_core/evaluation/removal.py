@@ -7,6 +7,9 @@ from: the full one, or the pruned one.
 from dataclasses import dataclass
 from typing import Literal
 
+#: Status of a coalition that nobody tried to measure.
+NOT_MEASURED = "it was not measured"
+
 
 @dataclass(frozen=True)
 class RemovalMethod:

@@ -1,7 +1,7 @@
 """What an evaluation found: the paper's tables and figures as data frames, one row each.
 
-Names of attributions: the keys of :data:`~shapley_core.baselines.BASELINES`, :data:`LEAVE_ONE_OUT`, and Shapley values by
-a removal method, ``shapley_<method>``. Removal methods: :data:`~shapley_core.evaluation.removal.REMOVAL_METHODS`.
+Attributions are called as in :data:`~shapley_core.baselines.BASELINES`, :data:`LEAVE_ONE_OUT`, and ``shapley_<method>``
+for Shapley values by a removal method; methods as in :data:`~shapley_core.evaluation.removal.REMOVAL_METHODS`.
 """
 
 import json
@@ -32,8 +32,8 @@ class EvaluationResult:
             over the same bootstrap samples.
         budget: Table 4, Figure 2. ``method``, ``n_coalitions`` that the Shapley values were solved from, ``alpha``,
             ``lds``, ``low``, ``high``, ``cost``: of those coalitions, in retrainings of a full model with sampling.
-        costs: Table 2. ``method``, ``n_coalitions``, ``training_seconds`` and ``sampling_seconds`` (medians of a coalition),
-            ``times_cheaper`` than retraining.
+        costs: Table 2. ``method``, ``n_coalitions``, ``training_seconds`` and ``sampling_seconds`` (medians of a
+            coalition), ``times_cheaper`` than retraining.
         fidelity: v(S) by a method against v(S) by retraining. ``method``, ``size`` of S (-1: all coalitions),
             ``n_coalitions``, ``pearson``, ``spearman``. The method ``retraining`` is retraining with another seed.
         fids: Table 9. ``method``, ``n_coalitions``, ``mean`` and ``std`` of the FID between a coalition's images by the

@@ -21,6 +21,9 @@ from shapley_core.seeds import derive_seed
 #: Largest number of shards, and so of loop iterations in the pipeline, whatever the number of coalitions.
 MAX_SHARDS = 64
 
+#: Kind of a coalition all of whose images are kept, to be compared with those of other removal methods.
+COMPARED = "compared"
+
 PLAN_SCHEMA = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
@@ -44,9 +47,10 @@ class Plan:
         fingerprints: n hashes of their data, in the same order.
         design: name of the sampling design.
         table: one row per coalition, columns as in :data:`PLAN_SCHEMA`: ``key``; ``members`` (ascending
-            indices into ``contributors``); ``size``; ``kind`` (``null``, ``full`` or ``sampled``); ``weight``
-            and ``pair`` as in :class:`~shapley_core.games.designs.Design` (null and full: weight 0, pair -1);
-            ``shard``; ``seed``. Rows with one key (contributors with identical data) share seed and shard.
+            indices into ``contributors``); ``size``; ``kind`` (``null``, ``full``, ``sampled``, or
+            :data:`COMPARED`); ``weight`` and ``pair`` as in :class:`~shapley_core.games.designs.Design` (null and
+            full: weight 0, pair -1); ``shard``; ``seed``. Rows with one key (contributors with identical data)
+            share seed and shard.
         orders: (k, n) orders of joining that the coalitions are met on (the permutation designs and two_level); (0, 0)
             elsewhere.
         unions: (n,) number of the union that each contributor belongs to; empty where there are none.
@@ -62,7 +66,7 @@ class Plan:
     @property
     def shards(self) -> list[int]:
         """Numbers of the shards, 0 .. k - 1, k at most :data:`MAX_SHARDS`."""
-        return list(range(int(self.table["shard"].max()) + 1))
+        return sorted(self.table["shard"].unique().tolist())
 
     def shard(self, number: int) -> pd.DataFrame:
         """The coalitions to measure in a shard: its rows of the table, one per distinct key."""

@@ -1,4 +1,4 @@
-"""A valuation stage by stage in this process: what the pipeline does, without Kubeflow and without starting tasks.
+"""A valuation, or an evaluation, stage by stage in this process: what the pipelines do, without starting tasks.
 
 For tests, benchmarks and notebooks.
 """
@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shapley_core.evaluation.removal import REMOVAL_METHODS
+from shapley_core.stages.attribute import attribute
+from shapley_core.stages.collect_removal import collect_removal
 from shapley_core.stages.estimate import estimate
+from shapley_core.stages.evaluate import evaluate
 from shapley_core.stages.finetune_subset import finetune_subset
 from shapley_core.stages.generate import generate
+from shapley_core.stages.open_valuation import open_valuation
 from shapley_core.stages.plan import plan
+from shapley_core.stages.plan_counterfactuals import plan_counterfactuals
+from shapley_core.stages.plan_removal import plan_removal
 from shapley_core.stages.prepare import prepare
 from shapley_core.stages.prune import prune
 from shapley_core.stages.reference import reference
@@ -125,3 +132,116 @@ def value(folder: Path, overrides: Mapping[str, Any], store: Path | None = None,
     for shard in shards:
         chain.measure(shard)
     return chain.estimate(shards)
+
+
+@dataclass(frozen=True)
+class EvaluationChain:
+    """An evaluation stage by stage; its files stand under ``folder``."""
+
+    folder: Path
+    store: str
+
+    def path(self, name: str) -> Path:
+        """Where an input or output stands."""
+        return self.folder / name
+
+    def open(self, valuation: Path, overrides: Mapping[str, Any]) -> None:
+        """The valuation's data, configuration and values, its plan and models, and the baselines."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        inputs = self.path("dataset"), self.path("config")
+        open_valuation(
+            str(valuation),
+            overrides,
+            self.store,
+            dataset=inputs[0],
+            config=inputs[1],
+            values=self.path("values"),
+            log=self.path("open.log"),
+        )
+        Chain(self.folder, self.store).models()
+        attribute(
+            *inputs,
+            self.path("model"),
+            self.path("game"),
+            self.store,
+            attributions=self.path("baselines"),
+            lens=self.path("lens"),
+            log=self.path("attribute.log"),
+        )
+
+    def measure(self, method: str) -> int:
+        """Draw and measure the coalitions of a removal method; returns how many models were made."""
+        work = self.path(method)
+        work.mkdir(exist_ok=True)
+        shards = plan_removal(
+            method,
+            self.path("config"),
+            self.path("values"),
+            self.path("plan"),
+            self.path("game"),
+            self._start(method),
+            removal_config=work / "config",
+            game=work / "game",
+            coalitions=work / "plan",
+            purposes=work / "purposes",
+            log=work / "plan.log",
+        )
+        return self._measure(work, method, shards)
+
+    def counterfactuals(self) -> int:
+        """Draw and retrain them; returns how many models were made."""
+        work = self.path("counterfactuals")
+        work.mkdir(exist_ok=True)
+        shards = plan_counterfactuals(
+            self.path("config"),
+            self.path("values"),
+            self.path("plan"),
+            self.path("baselines"),
+            self.path("retraining") / "measured",
+            coalitions=work / "plan",
+            purposes=work / "purposes",
+            log=work / "plan.log",
+        )
+        return self._measure(work, "retraining", shards)
+
+    def _start(self, method: str) -> Path:
+        return self.path("model" if REMOVAL_METHODS[method].start == "full" else "pruned")
+
+    def _measure(self, work: Path, method: str, shards: list[int]) -> int:
+        """The coalitions of the plan in ``work``, in the game of a method."""
+        config, game, plan = self.path(method) / "config", self.path(method) / "game", work / "plan"
+        start, begun, made = self._start(method), self.path("open.log"), 0.0
+        for k in shards:
+            models, images, utilities = (work / f"{kind}-{k}" for kind in ("models", "images", "utilities"))
+            dataset = self.path("dataset")
+            tuned = finetune_subset(dataset, config, start, game, plan, begun, k, self.store, models=models)
+            made += tuned["fine_tuned"]
+            generate(config, start, models, k, images=images)
+            score(config, game, plan, images, k, self.store, utilities=utilities)
+        collect_removal(
+            config,
+            game,
+            work / "purposes",
+            [work / f"utilities-{k}" for k in shards],
+            self.path("retraining") / "game",
+            self.path("lens"),
+            self.store,
+            measured=work / "measured",
+            log=work / "collect.log",
+        )
+        return int(made)
+
+    def evaluate(self) -> Path:
+        """Tables, figures and report; returns the results folder."""
+        evaluate(
+            self.path("config"),
+            self.path("values"),
+            self.path("plan"),
+            self.path("baselines"),
+            {method: self.path(method) / "measured" for method in REMOVAL_METHODS},
+            self.path("counterfactuals") / "measured",
+            [self.path("open.log"), self.path("attribute.log")],
+            f"sqlite:///{self.folder / 'mlflow.db'}",
+            results=self.path("results"),
+        )
+        return self.path("results")

@@ -38,7 +38,7 @@ from shapley_core.stages.game_files import (
 )
 from shapley_core.stages.stopping import first_measured
 from shapley_core.storage import open_store
-from shapley_core.tracking import Tracked, coalition_curves, log_valuation, value_metrics
+from shapley_core.tracking import Tracked, coalition_curves, log_run, value_metrics
 
 logger = logging.getLogger(__name__)
 
@@ -203,7 +203,11 @@ def _installed(library: str) -> bool:
 
 def _write_results(results: Path, report: ReportData, utilities: pd.DataFrame, config: Path) -> None:
     results.mkdir(parents=True, exist_ok=True)
-    values = report.attribution.to_dict() | {"seconds": dict(report.stage_seconds)}
+    values = report.attribution.to_dict() | {
+        "seconds": dict(report.stage_seconds),
+        "game_id": report.facts["game id"],
+        "dataset": report.facts["dataset"],
+    }
     if report.unions:
         values["unions"] = [{"union": union, "value": value} for union, value in report.unions.items()]
     (results / "values.json").write_text(
@@ -225,7 +229,7 @@ def _track(settings: ValuationConfig, report: ReportData, tracking_uri: str, res
         (pictures / f"{name}.png").write_bytes(png)
     attribution: Attribution = report.attribution
     numbers = {name: float(value) for name, value in report.facts.items() if isinstance(value, int | float)}
-    return log_valuation(
+    return log_run(
         tracking_uri=tracking_uri,
         experiment=settings.run.experiment,
         run_name=f"{settings.preset} {attribution.property} m={attribution.n_coalitions}",

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from shapley_core.config import ValuationConfig
 from shapley_core.data.dataset import ContributorDataset
 from shapley_core.device import compute_device
-from shapley_core.games.plan import Plan
+from shapley_core.games.plan import COMPARED, Plan
 from shapley_core.games.store import UtilityStore
 from shapley_core.progress import Progress
 from shapley_core.stage_log import StageLog
@@ -28,7 +28,7 @@ from shapley_core.stages.coalition_models import (
     untrained_network,
 )
 from shapley_core.stages.coalitions import OK, CoalitionRecord, attempt, read_records
-from shapley_core.stages.game_files import log_folder, read_game_id
+from shapley_core.stages.game_files import images_key, log_folder, read_game_id
 from shapley_core.stages.networks.base import save_trained
 from shapley_core.stages.sample_space import training_samples
 from shapley_core.stages.stopping import stopping_rule, verdict
@@ -58,13 +58,18 @@ def finetune_subset(
     settings = ValuationConfig.load(config)
     data = ContributorDataset.load(dataset)
     models.mkdir(parents=True, exist_ok=True)
-    kept = UtilityStore(open_store(store), read_game_id(reference)).load()
+    root = open_store(store)
+    kept = UtilityStore(root, read_game_id(reference)).load()
     known = kept[kept["property"].isin(settings.property.names) & (kept["status"] == OK)]
     n_properties = known.groupby(["key", "seed"])["property"].nunique()
     done = {*n_properties.index[n_properties == len(settings.property.names)]}
-    done |= {(record.key, record.seed) for record in read_records(models).values()}
     drawn = Plan.load(plan)
     rows = drawn.shard(shard).to_dict("records")
+    compared = {images_key(reference, row["key"], row["seed"]): row for row in rows if row["kind"] == COMPARED}
+    if compared:
+        there = {*root.list(f"{read_game_id(reference)}/images/")}
+        done -= {(row["key"], row["seed"]) for images, row in compared.items() if images not in there}
+    done |= {(record.key, record.seed) for record in read_records(models).values()}
     missing = [row for row in rows if (row["key"], row["seed"]) not in done]
     if missing and (rule := stopping_rule(settings.stopping)):
         judgement = verdict(rule, settings, drawn, kept, StageLog.load(prepare_log).started)

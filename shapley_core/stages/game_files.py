@@ -79,6 +79,11 @@ def sample_key(reference: Path, coalition: str) -> str:
     return f"{read_game_id(reference)}/samples/{coalition}.png"
 
 
+def images_key(reference: Path, coalition: str, seed: int) -> str:
+    """Where the store keeps all images of a coalition whose kind in the plan is ``compared`` (.npy)."""
+    return f"{read_game_id(reference)}/images/{coalition}-{seed}.npy"
+
+
 def utility_file(shard: Path) -> Path:
     """A shard's utility table in its output folder."""
     return shard / _UTILITIES

@@ -25,6 +25,8 @@ _WEIGHTS = "diffusion_pytorch_model.safetensors"
 _ADAPTER = "pytorch_lora_weights.safetensors"
 #: Part of a model's folder, and of a data set's: the frozen base of an adapter, and the images it is trained on.
 BASE = "base"
+#: Part of a model's folder: the autoencoder of its latents.
+AUTOENCODER = "autoencoder"
 
 
 def base_data(dataset: Path) -> Path:
@@ -116,10 +118,15 @@ def checkpoint_digest(folder: Path) -> str:
             config: dict[str, Any] = json.loads((part / "config.json").read_text())
             architecture = {key: value for key, value in config.items() if not key.startswith("_")}
             digest.update(json.dumps(architecture, sort_keys=True).encode())
-    for name in ("pruning.json", _WEIGHTS, _ADAPTER, f"{BASE}/{_WEIGHTS}", f"autoencoder/{_WEIGHTS}"):
+    for name in ("pruning.json", _WEIGHTS, _ADAPTER, f"{BASE}/{_WEIGHTS}", f"{AUTOENCODER}/{_WEIGHTS}"):
         if (folder / name).is_file():
             digest.update((folder / name).read_bytes())
     return digest.hexdigest()[:16]
+
+
+def space_digest(folder: Path) -> str:
+    """Names the autoencoder of a model's folder; empty where there is none."""
+    return checkpoint_digest(folder / AUTOENCODER) if (folder / AUTOENCODER).is_dir() else ""
 
 
 def folder_digest(folder: Path) -> str:

@@ -76,6 +76,7 @@ def prepare(
         "images": n_images,
         "contributors": len(data.contributors),
         "images_skipped": data.n_skipped,
+        "dataset": data.digest[:16],
         **{fact: str(data.source[fact]) for fact in ("origin", "licence") if fact in data.source},
     }
     record.save(log)

@@ -14,13 +14,13 @@ from shapley_core.config import ValuationConfig
 from shapley_core.data.dataset import ContributorDataset
 from shapley_core.device import compute_device
 from shapley_core.forecast import in_words
-from shapley_core.games.identity import GAME_VERSION, game_id
 from shapley_core.properties import get_property
 from shapley_core.properties.base import Images, Property
 from shapley_core.seeds import derive_seed
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.coalition_models import coalition_network, coalitions_at_once, forgetting_steps
 from shapley_core.stages.contributors import contributor_facts
+from shapley_core.stages.game_facts import game_facts
 from shapley_core.stages.game_files import (
     generation_seed,
     properties_folder,
@@ -30,9 +30,9 @@ from shapley_core.stages.game_files import (
     write_grid,
 )
 from shapley_core.stages.grids import image_grid
-from shapley_core.stages.keeping import checkpoint_digest, folder_digest
+from shapley_core.stages.keeping import folder_digest
 from shapley_core.stages.networks import networks_of
-from shapley_core.stages.sample_space import Sampler, space_digest, training_samples
+from shapley_core.stages.sample_space import Sampler, training_samples
 from shapley_core.training.loop import DiffusionTrainer, TrainingRun
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def reference(
     with record.phase("scoring"):
         write_contributors(reference, contributor_facts(data, images, generated["full_model"], properties))
     record.facts["seconds_per_coalition"] = _forecast(settings, data, pruned, sampling_seconds)
-    write_game(reference, _game_facts(settings, pruned, folder_digest(properties_folder(reference))))
+    write_game(reference, game_facts(settings, pruned, folder_digest(properties_folder(reference))))
     record.save(log)
     return {name: float(record.facts[name]) for name in generated}
 
@@ -113,34 +113,3 @@ def _forecast(settings: ValuationConfig, data: ContributorDataset, pruned: Path,
         in_words(n * seconds / 2),
     )
     return seconds
-
-
-def _game_facts(settings: ValuationConfig, pruned: Path, properties_digest: str) -> dict[str, object]:
-    if settings.game.retrains:
-        decisive = {"model", "training"}
-    else:
-        decisive = {"unlearning"} if settings.game.unlearns else {"finetuning"}
-    space = space_digest(pruned)
-    facts: dict[str, object] = {
-        "version": GAME_VERSION,
-        "coalition_model": settings.game.coalition_model,
-        **({} if settings.game.retrains else {"pruned_model": checkpoint_digest(pruned)}),
-        # Until 2026-11-24 latents were clipped as pixels are: those utilities are of another game.
-        **({"autoencoder": space, "bounded_samples": False} if space else {}),
-        "properties": sorted(settings.property.names),
-        "property_reference": properties_digest,
-        "generation_seed": generation_seed(settings),
-        **settings.model_dump(
-            mode="json",
-            exclude_none=True,
-            include={
-                "data": {"source", "resolution", "mode"},
-                **dict.fromkeys(decisive, True),
-                "noise_schedule": True,
-                "generation": {"n_images", "solver", "n_steps", "eta", "guidance_scale", "precision"},
-            },
-        ),
-        # Which networks the properties see with, and their weights, is in the digest of their references.
-        "property": settings.property.model_dump(mode="json", include={"classifier_steps", "percentile", "n_clusters"}),
-    }
-    return {"game_id": game_id(facts), **facts}

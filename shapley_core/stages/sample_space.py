@@ -7,7 +7,7 @@ stages that train load no autoencoder, and none but ``train`` loads a text encod
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,18 +22,17 @@ from shapley_core.config import ValuationConfig
 from shapley_core.data.dataset import ContributorDataset
 from shapley_core.games.identity import game_id
 from shapley_core.models.ddpm import to_model_range, to_pixels
-from shapley_core.models.sampling import Prompts, sample
-from shapley_core.stages.keeping import BASE, ModelTask, checkpoint_digest
+from shapley_core.models.sampling import Prompts, SamplingPath, sample, sampling_paths
+from shapley_core.stages.keeping import AUTOENCODER, BASE, ModelTask
 from shapley_core.storage import get_folder, put_folder
 from shapley_core.training.samples import TrainingSamples
 
 if TYPE_CHECKING:
     from shapley_core.models.autoencoder import Autoencoder
 
-_AUTOENCODER = "autoencoder"
 _SAMPLES = "samples.safetensors"
 _PROMPTS = "prompts.safetensors"
-_PARTS = (_AUTOENCODER, BASE, _SAMPLES, _PROMPTS)
+_PARTS = (AUTOENCODER, BASE, _SAMPLES, _PROMPTS)
 
 Curves = dict[str, dict[str, list[float]]]
 
@@ -53,7 +52,7 @@ def _latent_space(task: ModelTask) -> Curves:
 
     settings, config = task.settings, task.settings.model.autoencoder
     assert config is not None  # the family says so
-    folder = task.folder / _AUTOENCODER
+    folder = task.folder / AUTOENCODER
     images = task.data.images()
     curves = {}
     key = game_id(
@@ -96,7 +95,7 @@ def _prompted_space(task: ModelTask) -> Curves:
             curves = own_base(task, Path(scratch))
             base = StableDiffusion.load(Path(scratch))
         base.unet.save_pretrained(task.folder / BASE)
-        base.autoencoder.save_pretrained(task.folder / _AUTOENCODER)
+        base.autoencoder.save_pretrained(task.folder / AUTOENCODER)
         with task.record.phase("training"):
             wanted = base.embed([config.prompt])
             save_file({"wanted": wanted, "nothing": base.embed([""])}, task.folder / _PROMPTS)
@@ -124,9 +123,18 @@ def copy_space(source: Path, target: Path) -> None:
             shutil.copyfile(source / part, target / part)
 
 
-def space_digest(folder: Path) -> str:
-    """Names the autoencoder of a model's folder; empty where there is none."""
-    return checkpoint_digest(folder / _AUTOENCODER) if (folder / _AUTOENCODER).is_dir() else ""
+def samples_of(settings: ValuationConfig, images: NDArray[np.uint8], folder: Path) -> TrainingSamples:
+    """Generated images (N, H, W, C) as the network of a model's folder sees them, with their prompt if it has any."""
+    if settings.model.family == "ddpm":
+        return TrainingSamples(to_model_range(images))
+    from shapley_core.models.autoencoder import encode, load_autoencoder  # here, because pixels do not need it
+
+    latents = encode(load_autoencoder(folder / AUTOENCODER), images)
+    said = folder / _PROMPTS
+    if not said.is_file():
+        return TrainingSamples(latents)
+    everyone = torch.zeros(len(latents), dtype=torch.long)
+    return TrainingSamples(latents, prompts=load_file(said)["wanted"], prompt_of=everyone)
 
 
 def training_samples(settings: ValuationConfig, data: ContributorDataset, folder: Path) -> TrainingSamples:
@@ -157,20 +165,25 @@ class Sampler:
             return cls(settings, to_pixels, None)
         from shapley_core.models.autoencoder import decode, load_autoencoder  # here, because pixels do not need it
 
-        autoencoder = load_autoencoder(folder / _AUTOENCODER).to(device)
+        autoencoder = load_autoencoder(folder / AUTOENCODER).to(device)
         said = folder / _PROMPTS
         prompts = Prompts(**load_file(said)).to(device) if said.is_file() else None
         return cls(settings, partial(decode, autoencoder), prompts)
 
+    @property
+    def bounded(self) -> bool:
+        """Do samples have a range that they are held to? Pixels have one, latents have none."""
+        return self.settings.model.family == "ddpm"
+
     def images(self, network: torch.nn.Module, seed: int) -> NDArray[np.uint8]:
         """Pixels (N, H, W, C) of the configured number of images."""
         settings = self.settings
-        return sample(
-            network,
-            settings.noise_schedule,
-            settings.generation,
-            seed,
-            self.decode,
-            self.prompts,
-            bounded=settings.model.family == "ddpm",
+        schedule, generation = settings.noise_schedule, settings.generation
+        return sample(network, schedule, generation, seed, self.decode, self.prompts, bounded=self.bounded)
+
+    def paths(self, network: torch.nn.Module, seed: int) -> Iterator[SamplingPath]:
+        """The ways by which the same images come about."""
+        settings = self.settings
+        return sampling_paths(
+            network, settings.noise_schedule, settings.generation, seed, self.prompts, bounded=self.bounded
         )

@@ -13,13 +13,14 @@ import pandas as pd
 
 from shapley_core.config import ValuationConfig
 from shapley_core.device import compute_device
-from shapley_core.games.plan import Plan
+from shapley_core.games.plan import COMPARED, Plan
 from shapley_core.games.store import UtilityStore
 from shapley_core.games.utilities import UTILITY_SCHEMA, merge_utilities, write_utilities
 from shapley_core.properties import get_property
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.coalitions import OK, CoalitionRecord, attempt, read_records
 from shapley_core.stages.game_files import (
+    images_key,
     log_folder,
     property_folder,
     read_game,
@@ -48,6 +49,8 @@ def score(
         name: get_property(name).load(property_folder(reference, name), settings.property)
         for name in settings.property.names
     }
+    drawn = Plan.load(plan)
+    compared = {*drawn.table.loc[drawn.table["kind"] == COMPARED, "key"]}
     records = read_records(images).values()
     values: dict[tuple[str, str], float] = {}
 
@@ -59,6 +62,8 @@ def score(
                 if not math.isfinite(value):
                     raise ValueError(f"the {name} is {value}")
             root.write(sample_key(reference, record.key), image_grid(pixels))
+            if record.key in compared:
+                root.upload(images_key(reference, record.key, record.seed), images / f"{record.key}.npy")
             values.update({(record.key, name): value for name, value in scores.items()})
 
     with log.phase("scoring"):
@@ -75,7 +80,7 @@ def score(
     new = pd.DataFrame(rows, columns=UTILITY_SCHEMA.names)
     kept.append(new)
     everything = merge_utilities([kept.load(), new])
-    in_shard = everything["key"].isin(Plan.load(plan).shard(shard)["key"])
+    in_shard = everything["key"].isin(drawn.shard(shard)["key"])
     mine = everything[in_shard & everything["property"].isin(settings.property.names)]
     write_utilities(mine, utility_file(utilities))
     logger.info("shard %d: scored %d coalitions", shard, len(records))

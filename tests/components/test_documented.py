@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 
 from components import images
+from pipelines.evaluation import evaluation
 from pipelines.valuation import valuation
 from shapley_core.config import setting_keys
 from shapley_core.games.utilities import UTILITY_SCHEMA
@@ -42,16 +43,16 @@ def defined(definitions: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def spec() -> Mapping[str, Any]:
-    """The pipeline's specification."""
-    tree: Mapping[str, Any] = MessageToDict(valuation.pipeline_spec)
-    return tree
+def specs() -> list[Mapping[str, Any]]:
+    """The specifications of the pipelines."""
+    return [MessageToDict(pipeline.pipeline_spec) for pipeline in (valuation, evaluation)]
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
-def test_readme_of_a_component(spec: Mapping[str, Any], name: str) -> None:
+def test_readme_of_a_component(specs: list[Mapping[str, Any]], name: str) -> None:
     readme = (ROOT / "components" / name / "README.md").read_text()
     label = name.replace("_", "-")
+    spec = next(spec for spec in specs if f"comp-{label}" in spec["components"])
     component = spec["components"][f"comp-{label}"]
     before, _, after = readme.partition("| Output |")
     assert rows(before) == dict(defined(component["inputDefinitions"]))

@@ -1,0 +1,161 @@
+"""Attributions before the judges: their LDS over held-out coalitions, with intervals, and who is the best of its kind.
+
+Intervals come from a bootstrap over the coalitions of each set, the same samples for all attributions, so that the
+difference of two of them is told more exactly than each by itself. They say what other held-out coalitions would tell;
+that the values themselves came from a draw of coalitions is not in them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import rankdata
+
+from shapley_core.errors import UserError
+from shapley_core.evaluation.lds import linear_datamodeling_score, over_sets
+from shapley_core.evaluation.result import LEAVE_ONE_OUT
+
+Floats = npt.NDArray[np.float64]
+
+#: Bootstrap samples.
+N_SAMPLES = 2000
+
+#: Kinds of baselines, of which the paper takes the best one each for its counterfactuals (§4.4).
+CATEGORIES: dict[str, tuple[str, ...]] = {
+    "similarity": ("pixel_similarity", "embedding_similarity", "embedding_distance", "gradient_similarity"),
+    "the property itself": ("property",),
+    "influence": ("relative_influence", "renormalised_influence", "trak", "journey_trak", "d_trak"),
+    "removal": (LEAVE_ONE_OUT,),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Held-out coalitions of one size that were retrained.
+
+    Attributes:
+        alpha: their share of the contributors, as asked for.
+        membership: (B, n) bool.
+        utilities: (B,) of the retrained models, finite.
+        sets: (B,) number of the set each belongs to.
+    """
+
+    alpha: float
+    membership: npt.NDArray[np.bool_]
+    utilities: Floats
+    sets: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, measured: pd.DataFrame, alpha: float, n: int) -> "HeldOut":
+        """From the measurements of retraining (purposes with utilities); what failed is left out.
+
+        Raises:
+            UserError: a set has fewer than two coalitions, or the property is the same for all of a set.
+        """
+        rows = measured[
+            (measured["purpose"] == "held_out")
+            & np.isclose(measured["share"], alpha)
+            & (measured["status"] == "ok")
+            & np.isfinite(measured["value"])
+        ]
+        held_out = cls(
+            alpha,
+            membership_of(rows["members"], n),
+            rows["value"].to_numpy(dtype=float),
+            rows["set"].to_numpy(dtype=np.int64),
+        )
+        for number in np.unique(measured.loc[measured["purpose"] == "held_out", "set"]):
+            there = held_out.utilities[held_out.sets == number]
+            if len(there) < 2 or np.ptp(there) == 0:
+                what = f"{there[0]:g} for all" if len(there) > 1 else "measured for too few"
+                raise UserError(
+                    f"the property is {what} of the held-out coalitions of set {number} (alpha {alpha:g}): there is "
+                    "nothing to judge attributions by"
+                )
+        return held_out
+
+    def scores(self, attribution: Floats) -> list[float]:
+        """LDS of each set."""
+        groups = [self.sets == number for number in np.unique(self.sets)]
+        return [linear_datamodeling_score(attribution, self.membership[g], self.utilities[g]) for g in groups]
+
+    def bootstrap(self, attributions: Sequence[Floats], seed: int, n_samples: int = N_SAMPLES) -> Floats:
+        """(A, n_samples), the mean LDS over the sets, each resampled; the same samples for every attribution."""
+        rng = np.random.default_rng(seed)
+        total = np.zeros((len(attributions), n_samples))
+        numbers = np.unique(self.sets)
+        for number in numbers:
+            rows = np.flatnonzero(self.sets == number)
+            drawn = rows[rng.integers(len(rows), size=(n_samples, len(rows)))]
+            measured = _standardised(rankdata(self.utilities[drawn], axis=1))
+            for score, attribution in zip(total, attributions, strict=True):
+                predicted = _standardised(rankdata((self.membership @ attribution)[drawn], axis=1))
+                score += (predicted * measured).sum(axis=1)
+        return total / len(numbers)
+
+
+def lds_table(attributions: Mapping[str, Floats], judges: Sequence[HeldOut], ours: str, seed: int) -> pd.DataFrame:
+    """``lds`` of :class:`~shapley_core.evaluation.result.EvaluationResult`.
+
+    Args:
+        attributions: name to (n,) values.
+        judges: held-out coalitions of each share.
+        ours: the attribution that the others are compared with.
+        seed: of the bootstrap.
+    """
+    rows = []
+    for judge in judges:
+        samples = dict(zip(attributions, judge.bootstrap([*attributions.values()], seed), strict=True))
+        means = {name: float(np.mean(judge.scores(values))) for name, values in attributions.items()}
+        for name, values in attributions.items():
+            over = over_sets(judge.scores(values))
+            low, high = np.quantile(samples[name], (0.025, 0.975))
+            ahead_low, ahead_high = np.quantile(samples[ours] - samples[name], (0.025, 0.975))
+            rows.append(
+                {
+                    "attribution": name,
+                    "alpha": judge.alpha,
+                    "size": int(judge.membership.sum(axis=1)[0]),
+                    "n_coalitions": len(judge.utilities),
+                    "lds": over.mean,
+                    "low": low,
+                    "high": high,
+                    "t_low": over.low,
+                    "t_high": over.high,
+                    "ahead": means[ours] - means[name],
+                    "ahead_low": ahead_low,
+                    "ahead_high": ahead_high,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def best_of_each_kind(attributions: Mapping[str, Floats], judge: HeldOut) -> list[str]:
+    """Of each of :data:`CATEGORIES` the attribution with the highest mean LDS."""
+    best = []
+    for stems in CATEGORIES.values():
+        scores = {
+            name: float(np.mean(judge.scores(values)))
+            for name, values in attributions.items()
+            if name.startswith(stems)
+        }
+        if scores:
+            best.append(max(scores, key=lambda name: scores[name]))
+    return best
+
+
+def membership_of(members: pd.Series, n: int) -> npt.NDArray[np.bool_]:
+    """(rows, n) bool of a column of lists of contributors' numbers."""
+    membership = np.zeros((len(members), n), dtype=bool)
+    for row, chosen in zip(membership, members, strict=True):
+        row[chosen] = True
+    return membership
+
+
+def _standardised(ranks: Floats) -> Floats:
+    """Rows with mean 0 and length 1, so that products are correlations; 0 where all ranks of a row are the same."""
+    centred = ranks - ranks.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    return np.asarray(np.divide(centred, length, out=np.zeros_like(centred), where=length > 1e-12))

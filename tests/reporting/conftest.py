@@ -1,7 +1,10 @@
-"""Valuations to report: real plans, estimators and convergence, of a game whose utilities are a formula."""
+"""Valuations to report: real plans, estimators and convergence, of a game whose utilities are a formula; a browser."""
 
 import io
-from collections.abc import Callable, Sequence
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +31,11 @@ HOSTILE = (
     "\u5c71\u7530 \u592a\u90ce \U0001f3a8",
     "&lt;b&gt; &amp; 'quotes'",
 )
+
+BROWSER_ARGUMENTS = [
+    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+]
 
 Valuation = Callable[..., ReportData]
 
@@ -134,3 +142,16 @@ def valuation() -> Valuation:
 def hostile() -> tuple[str, ...]:
     """Names that try to break out of a page or a figure."""
     return HOSTILE
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, driven by Playwright."""
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if not chromium:
+        pytest.skip("there is no Chromium on this machine (Debian: apt-get install chromium)")
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        instance = driver.chromium.launch(executable_path=chromium, args=BROWSER_ARGUMENTS)
+        yield instance
+        instance.close()

@@ -4,67 +4,18 @@ import base64
 import io
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from pages import Page, number
 from PIL import Image
 
 from shapley_core import formats
 from shapley_core.reporting import portraits, report
 from shapley_core.reporting.figures import visible
 from shapley_core.reporting.report import licence_address, render_report
-
-
-class Page(HTMLParser):
-    """What a browser would find in the page: elements with their attributes, and table rows as text."""
-
-    void = ("meta", "img", "link", "br", "hr", "input")
-
-    def __init__(self, html: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.rows: list[list[str]] = []
-        self.texts: dict[str, list[str]] = {}
-        self.open: list[str] = []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in self.void:
-            self.open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-        self.texts.setdefault(tag, []).append("")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, "every element is closed in its place"
-
-    def handle_data(self, data: str) -> None:
-        if {"td", "th"} & set(self.open):
-            self.rows[-1][-1] += data
-        for tag in set(self.open):
-            self.texts[tag][-1] += data
-
-    def words(self, tag: str) -> str:
-        """The text of the first element of that name, its white space collapsed."""
-        return " ".join(self.texts[tag][0].split())
-
-    def values(self) -> dict[str, list[str]]:
-        """The table of values: contributor to the cells of their row."""
-        return {row[1]: row for row in self.rows if len(row) == 10 and row[0].isdigit()}
-
-
-def number(text: str) -> float:
-    return float(text.replace("\N{MINUS SIGN}", "-").replace("%", "").replace("\N{NO-BREAK SPACE}", ""))
 
 
 def test_says_who_is_worth_how_much(valuation):

@@ -1,52 +1,13 @@
 """The report in a real browser: no error, no request, no dialog, and readable on a phone."""
 
-import os
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from pages import show
 
 from shapley_core.payout import pay_out
 from shapley_core.reporting.report import render_report
-
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Debian's Chromium, driven by Playwright."""
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if not chromium:
-        pytest.skip("there is no Chromium on this machine (Debian: apt-get install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        instance = driver.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield instance
-        instance.close()
-
-
-def show(browser: Any, path: Path, width: int, scheme: str = "light") -> tuple[Any, list[str]]:
-    """The page in a window of that width, and everything that went on besides showing it."""
-    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    events: list[str] = []
-    page.on("console", lambda message: events.append(f"console: {message.text}"))
-    page.on("pageerror", lambda error: events.append(f"error: {error}"))
-    page.on("dialog", lambda dialog: (events.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-
-    def request(request: Any) -> None:
-        if request.url != path.as_uri() and not request.url.startswith("data:"):
-            events.append(f"request: {request.url}")
-
-    page.on("request", request)
-    page.goto(path.as_uri())
-    page.wait_for_load_state("networkidle")
-    return page, events
 
 
 @pytest.fixture(scope="module")

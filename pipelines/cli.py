@@ -1,10 +1,7 @@
 """The command line: ``python -m pipelines run``, ``cost``, ``compile``, and those of :mod:`pipelines.cluster_cli`."""
 
 import json
-import shutil
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -15,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.cluster_cli import cluster_commands
-from pipelines.local import PipelineFailedError, exclusive, make_folder, publish, run_pipeline
+from pipelines.evaluation_cli import evaluation_commands
+from pipelines.local import PipelineFailedError, make_folder, run_here
 from pipelines.settings import as_overrides, check_can_be_told
 from shapley_core.config import resolve
 from shapley_core.errors import UserError, unwritable
@@ -97,26 +95,7 @@ def run(
     open_store(arguments["store"])
     if config.data.path.startswith("s3://"):
         open_store(config.data.path)
-    started = time.monotonic()
-    with exclusive(out), tempfile.TemporaryDirectory() as folder:
-        # Kubeflow takes half a second to import; what is wrong so far is told before.
-        from pipelines.compiling import compile_valuation
-
-        work = out / ".work"
-        shutil.rmtree(work, ignore_errors=True)
-        package = compile_valuation(Path(folder) / "valuation.yaml")
-        with console.status("starting") as status:
-
-            def show(line: str) -> None:
-                if console.is_terminal:
-                    status.update(Text(line))
-                else:
-                    console.print(Text(line))
-
-            results = run_pipeline(package, arguments, environment, work, out / "run.log", show)
-        publish(results, out)
-        shutil.rmtree(work, ignore_errors=True)
-    _summary(console, out, time.monotonic() - started)
+    _summary(console, out, run_here("valuation", arguments, environment, out, console))
 
 
 @app.command(name="compile", short_help="Write the pipeline as YAML for the Kubeflow Pipelines UI.")
@@ -172,6 +151,7 @@ def cost(
     )
 
 
+app.add_typer(evaluation_commands)
 app.add_typer(cluster_commands)
 
 

@@ -1,4 +1,4 @@
-"""Runs the compiled valuation pipeline on this machine, with Kubeflow's own local runner.
+"""Runs the compiled pipelines on this machine, with Kubeflow's own local runner.
 
 Every task is a process of its own, as in a cluster. What they print goes to a log file; the lines meant for people
 are passed on.
@@ -7,15 +7,20 @@ are passed on.
 import builtins
 import contextlib
 import fcntl
+import importlib
 import io
 import os
 import re
 import shutil
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
+from rich.text import Text
 
 from shapley_core.errors import UserError, unwritable
 from shapley_core.stages.task import ERROR, PROGRESS
@@ -25,6 +30,44 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 class PipelineFailedError(Exception):
     """A task failed in a way its stage did not foresee; the message is a sentence that says where the log is."""
+
+
+def run_here(
+    name: str, arguments: Mapping[str, Any], environment: Mapping[str, str], out: Path, console: Console
+) -> float:
+    """Run a pipeline and put its results into a folder; what people should see is printed. Returns wall seconds.
+
+    Args:
+        name: module and function of the pipeline in this package.
+        arguments: its inputs.
+        environment: variables of the tasks besides this process's own.
+        out: folder for the results.
+        console: where lines go.
+
+    Raises:
+        UserError: a task said what the user can mend, or another run holds the folder.
+        PipelineFailedError: a task failed otherwise.
+    """
+    started = time.monotonic()
+    with exclusive(out), tempfile.TemporaryDirectory() as folder:
+        from kfp import compiler  # here, because it takes half a second
+
+        work = out / ".work"
+        shutil.rmtree(work, ignore_errors=True)
+        package = Path(folder) / f"{name}.yaml"
+        compiler.Compiler().compile(getattr(importlib.import_module(f"pipelines.{name}"), name), str(package))
+        with console.status("starting") as status:
+
+            def show(line: str) -> None:
+                if console.is_terminal:
+                    status.update(Text(line))
+                else:
+                    console.print(Text(line))
+
+            results = run_pipeline(package, arguments, environment, work, out / "run.log", show)
+        publish(results, out)
+        shutil.rmtree(work, ignore_errors=True)
+    return time.monotonic() - started
 
 
 def run_pipeline(

@@ -15,7 +15,7 @@ JOBS   ?= 2
 
 .PHONY: help
 help: ## List and explain every target
-	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
 	@echo
 	@echo '  Variables: OUT=folder for results ($(OUT)), PRESET=name ($(PRESET)), ARGS="more options of pipelines run"'
 
@@ -87,6 +87,23 @@ bench-estimators: $(READY) ## Judge the estimators on games whose values are kno
 fidelity: $(READY) ## Measure how true sparsified fine-tuning is to retraining (hours; goes on where it was killed)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fidelity measure --out runs/fidelity
 	$(BIN)/python -m benchmarks.fidelity report --out runs/fidelity
+
+# The small budget retrains models of a smaller training: ten seconds each instead of fifty, and less good images.
+SMALL := --set training.steps=500 --set training.batch_size=16 --set training.learning_rate=0.002 \
+  --set training.ema_decay=0.99
+BUDGET ?= small
+
+.PHONY: reproduce
+reproduce: $(READY) ## The paper's tables and figures (docs/evidence.md): BUDGET=small in 20 minutes, or night, with openmoji
+	$(BIN)/python -m pipelines run --out runs/reproduce/digits-$(BUDGET) $(if $(filter small,$(BUDGET)),$(SMALL))
+	$(BIN)/python -m pipelines evaluate --budget $(BUDGET) --valuation runs/reproduce/digits-$(BUDGET)
+ifeq ($(BUDGET),night)
+	$(BIN)/python -m pipelines run --preset openmoji --out runs/reproduce/openmoji-night
+	$(BIN)/python -m pipelines evaluate --budget night --valuation runs/reproduce/openmoji-night \
+	  --set 'evaluation.alphas=[0.5]' --set evaluation.n_held_out=10 --set evaluation.n_repeated=0 \
+	  --set evaluation.n_retrained=0 --set evaluation.n_finetuned=0 --set evaluation.n_compared=3 \
+	  --set evaluation.leave_one_out=false
+endif
 
 .PHONY: presets
 presets: $(READY) ## Build every preset's network; sizes, speed and memory before and after pruning into docs/presets.md

@@ -375,13 +375,9 @@ def _given(
         given[name] = value
     for name in ("store", "data"):
         if (place := given.get(name)) and "://" not in place and not Path(place).is_absolute():
-            raise UserError(
-                f"--{name} {place} is a folder of this machine: give s3://bucket/prefix, or a path in the pods"
-            )
+            raise UserError(f"--{name} {place} is on this machine: give s3://bucket/prefix, or a path that pods see")
     if Path(preset).suffix in (".yaml", ".yml"):
-        raise UserError(
-            f"--preset {preset} is a file of this machine: name a preset, and give its differences with --set"
-        )
+        raise UserError(f"--preset {preset} is on this machine: name a preset, and give what differs with --set")
     if "@" in urlsplit(str(given.get("tracking_uri", ""))).netloc:
         raise UserError(
             "--tracking-uri holds a password, and everybody sees a run's inputs: leave it out of the address, and give "
@@ -398,7 +394,7 @@ def _prepared(
 
     The version is the one that is asked for, or else this release's, uploaded where it is not there.
     """
-    from pipelines.compiling import compile_valuation
+    from pipelines.compiling import compile_valuation, specification
     from pipelines.remote import pipeline_versions
 
     if version:
@@ -406,11 +402,12 @@ def _prepared(
         pinned = pipeline_versions.find_version(cluster, _PIPELINE, version)
         pinned.check_release()
         return cluster, pinned, _checked(pipeline_versions.inputs(pinned.spec, given))
+    spec = specification()
+    parameters = _checked(pipeline_versions.inputs(spec, given))
+    cluster = _connect(*where)
     with tempfile.TemporaryDirectory() as folder:
         package = compile_valuation(Path(folder) / f"{_PIPELINE}.yaml")
-        parameters = _checked(pipeline_versions.inputs(pipeline_versions.compiled(package), given))
-        cluster = _connect(*where)
-        pinned = pipeline_versions.upload_or_reuse(cluster, package)
+        pinned = pipeline_versions.upload_or_reuse(cluster, spec, package)
     _say(console, f"pipeline version {pinned.name}: {'uploaded' if pinned.is_new else 'already there'}")
     return cluster, pinned, parameters
 
@@ -474,9 +471,9 @@ def _say(console: Console, line: str) -> None:
 
 
 def _print(console: Console, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table()
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    table = Table(box=None, pad_edge=False)
+    for i, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=i == 0)  # what is copied stays in one piece
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)

@@ -2,7 +2,9 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
+from google.protobuf.json_format import MessageToDict
 from kfp import compiler
 from kfp.compiler import KubernetesManifestOptions
 
@@ -14,6 +16,12 @@ def compile_valuation(path: Path) -> Path:
     """Write the valuation pipeline to ``path``."""
     compiler.Compiler().compile(valuation, str(path))
     return path
+
+
+def specification() -> dict[str, Any]:
+    """The valuation pipeline as Kubeflow reads it: the first document of the compiled YAML."""
+    spec: dict[str, Any] = MessageToDict(valuation.pipeline_spec)
+    return spec
 
 
 def version_name(package: Path) -> str:

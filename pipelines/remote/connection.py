@@ -67,20 +67,43 @@ class Connection:
 
 
 class _Client(kfp.Client):
-    """Kubeflow's own client, which asks once whether there is a server, instead of five times with a trace each."""
+    """Kubeflow's own client, which asks once whether there is a server, instead of five times with a trace each.
+
+    Args:
+        found: called with the server's address, before anything is asked of it.
+        options: see :class:`kfp.Client`.
+    """
+
+    def __init__(self, found: Callable[[str], None], **options: Any) -> None:
+        self._found = found
+        super().__init__(**options)
+
+    def _load_config(self, *arguments: Any) -> Configuration:
+        config = super()._load_config(*arguments)
+        host, refresh = config.host, config.refresh_api_key_hook
+        if self._uihost is None and host == Configuration().host:
+            raise UserError(
+                "no address of Kubeflow Pipelines: give --host, set KF_PIPELINES_ENDPOINT, or set up kubectl"
+            )
+
+        def refresh_token_alone(config: Configuration) -> None:
+            # With a token from kubectl's configuration, it puts the address of Kubernetes in place of Kubeflow's, and
+            # itself in place of this.
+            refresh(config)
+            config.host, config.refresh_api_key_hook = host, refresh_token_alone
+
+        if refresh is not None:
+            config.refresh_api_key_hook = refresh_token_alone
+        self._found(host)
+        return config
 
     def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
         """See :class:`kfp.Client`."""
         self._healthz_api.api_client.rest_client.pool_manager.connection_pool_kw |= {
             "timeout": _TIMES,
-            "retries": urllib3.Retry(total=None, connect=1, read=1),
+            "retries": urllib3.Retry(1),
         }
         return self._healthz_api.healthz_service_get_healthz()
-
-    @property
-    def configuration(self) -> Configuration:
-        """Host, token and certificates, wherever they came from."""
-        return self._existing_config
 
     def content_type(self) -> str:
         """What kind of text the last answer was."""
@@ -103,15 +126,11 @@ class Cluster:
         self.host = connection.host
         with self._errors_told():
             self.client = _Client(
+                self._found,
                 host=connection.host or None,
                 existing_token=connection.token or None,
                 ssl_ca_cert=str(connection.ca_file) if connection.ca_file else None,
             )
-            self.host = self.client.configuration.host
-            if not connection.host and self.host == Configuration().host:
-                raise UserError(
-                    "no address of Kubeflow Pipelines: give --host, set KF_PIPELINES_ENDPOINT, or set up kubectl"
-                )
         self.ask(self.client.get_kfp_healthz)
         #: None where nobody named one: then the server has no namespaces, or tells which may be asked.
         self.namespace: str | None = connection.namespace or self.client.get_user_namespace() or None
@@ -144,6 +163,9 @@ class Cluster:
             token = page.next_page_token
             if not token:
                 return items
+
+    def _found(self, host: str) -> None:
+        self.host = host
 
     @contextlib.contextmanager
     def _errors_told(self) -> Iterator[None]:

@@ -54,7 +54,7 @@ class Cron:
                 raise UserError(f"the cron '{expression}' cannot have the {name} '{text}': {_hint(name)}")
         self.expression = " ".join(fields)
         # robfig's question mark is a star, and its week ends on Saturday, 6; CronSim's may end on a Sunday, 7.
-        week = re.sub(r"\b(\w+)/", r"\1-6/", fields[5]) if "-" not in fields[5] else fields[5]
+        week = ",".join(re.sub(r"^(\w+)/", r"\1-6/", item) for item in fields[5].split(","))
         self._read = " ".join((*fields[:5], week)).replace("?", "*")
         try:
             next(self._times(datetime(2024, 1, 1, tzinfo=ZoneInfo("UTC"))))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from kfp_server_api import V2beta1Pipeline
 
 import shapley_core
@@ -43,15 +42,15 @@ class PipelineVersion:
                 "project, or leave --version away to run this one"
             )
 
-    def tasks(self) -> list[str]:
-        """Names of the tasks that run something, in the order of the graphs they stand in."""
-        components = {**self.spec["components"], "root": self.spec["root"]}
-        return [
+    def tasks(self) -> set[str]:
+        """Names of the tasks that run something, those in loops included."""
+        components = self.spec["components"]
+        return {
             name
-            for component in components.values()
+            for component in (self.spec["root"], *components.values())
             for name, task in component.get("dag", {}).get("tasks", {}).items()
-            if "executorLabel" in self.spec["components"][task["componentRef"]["name"]]
-        ]
+            if "executorLabel" in components[task["componentRef"]["name"]]
+        }
 
 
 def inputs(spec: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,21 +73,14 @@ def inputs(spec: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _typed(name, value, known[name]["parameterType"]) for name, value in given.items()}
 
 
-def compiled(package: Path) -> Mapping[str, Any]:
-    """The specification in a compiled pipeline."""
-    spec: Mapping[str, Any] = next(yaml.safe_load_all(package.read_text()))
-    return spec
-
-
 def release_of(version: str) -> str | None:
     """The release in the name of a pipeline version; None where there is none."""
     named = _NAME.fullmatch(version)
     return named["release"] if named else None
 
 
-def upload_or_reuse(cluster: Cluster, package: Path) -> PipelineVersion:
-    """The compiled pipeline on the server: the version of the same content, uploaded if it is not there."""
-    spec = compiled(package)
+def upload_or_reuse(cluster: Cluster, spec: Mapping[str, Any], package: Path) -> PipelineVersion:
+    """The pipeline ``spec``, compiled to ``package``, on the server: uploaded unless the same content is there."""
     pipeline, name = spec["pipelineInfo"]["name"], version_name(package)
     if (found := _find(cluster, pipeline, name)) is not None:
         return found

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -75,7 +75,7 @@ def follow(cluster: Cluster, run_id: str, show: Callable[[str], None]) -> Any:
         show: called with a line whenever a task has come further.
     """
     told: dict[str, str] = {}
-    names: list[str] | None = None
+    names: set[str] | None = None
     away: float | None = None
     while True:
         try:
@@ -103,21 +103,23 @@ def has_ended(run: Any) -> bool:
     return run.state in _ENDED
 
 
-def progress(run: Any, names: Sequence[str]) -> dict[str, str]:
-    """How far each task has come that was begun, e.g. "running", or in a loop "3 done, 1 running".
+def progress(run: Any, names: Container[str]) -> dict[str, str]:
+    """How far each task has come that was begun, e.g. "running", or in a loop "3 done, 1 running", the first first.
 
     Args:
         run: the run.
         names: tasks that run something; Kubeflow lists its own beside them.
     """
-    phrases = {}
-    for name in names:
-        states = Counter(_in_words(task.state) for task in tasks(run) if task.display_name == name)
-        if states.total() == 1:
-            phrases[name] = next(iter(states))
-        elif states:
-            phrases[name] = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
-    return phrases
+    states: dict[str, Counter[str]] = {}
+    for task in sorted(tasks(run), key=lambda task: task.create_time):
+        if task.display_name in names:
+            states.setdefault(task.display_name, Counter())[_in_words(task.state)] += 1
+    return {
+        name: ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
+        if counts.total() > 1
+        else next(iter(counts))
+        for name, counts in states.items()
+    }
 
 
 def failures(run: Any) -> list[tuple[str, str]]:
@@ -152,6 +154,12 @@ def mlflow_address(run: Any) -> str | None:
             return str(entry.value)
     given = str(((run.runtime_config and run.runtime_config.parameters) or {}).get("tracking_uri", ""))
     return given if urlsplit(given).scheme in ("http", "https") else None
+
+
+def _phrase(counts: Counter[str]) -> str:
+    if counts.total() == 1:
+        return next(iter(counts))
+    return ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
 
 
 def _in_words(state: str | None) -> str:

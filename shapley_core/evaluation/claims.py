@@ -100,9 +100,9 @@ def highest_lds(result: EvaluationResult, alpha: float) -> Claim:
         best = max(rivals, key=lambda row: row["lds"])
         n_behind = sum(row["ahead_low"] > 0 for row in rivals)
         measured = (
-            f"{ours[0]}. The best of {len(rivals)} others is {_estimate(best, 'lds')}; ours is ahead of it by "
-            f"{points(best['ahead'])} points ({between(best['ahead_low'], best['ahead_high'])}), and the interval of "
-            f"the difference is above zero for {n_behind} of {len(rivals)}."
+            f"{ours[0]}. The best of {len(rivals)} others is {_estimate(best, 'lds')}; the difference is "
+            f"{points(best['ahead'])} points ({between(best['ahead_low'], best['ahead_high'])}). The intervals of the "
+            f"differences to {n_behind} of {len(rivals)} are above zero."
         )
     return Claim(
         f"At α = {alpha:g}, sparsified-FT Shapley has the highest LDS of the methods of Table 1.",

@@ -1,1 +1,1 @@
-"""What people look at: one self-contained HTML report of a valuation, and its figures as pictures."""
+"""What people look at: a self-contained HTML report of a valuation, one of an evaluation, and their figures as pictures."""

@@ -66,7 +66,9 @@ def _title(result: EvaluationResult) -> str:
             return f"Sparsified-FT Shapley predicts best what retraining shows: its LDS is {score}; next is {best}"
         case "does not hold":
             return f"Sparsified-FT Shapley, with an LDS of {score}, does not predict best what retraining shows: {best}"
-    return f"Sparsified-FT Shapley has an LDS of {score} and cannot be told apart from the best other: {best}"
+    return (
+        f"Whether sparsified-FT Shapley, with an LDS of {score}, predicts best cannot be told; the best other is {best}"
+    )
 
 
 def _scores(result: EvaluationResult) -> str:
@@ -87,8 +89,9 @@ def _scores(result: EvaluationResult) -> str:
 def _verdicts(found: Sequence[Claim]) -> str:
     count = Counter(claim.verdict for claim in found)
     return (
-        f"Of {len(found)} claims, the paper’s and the targets of this project, {count['holds']} hold here, "
-        f"{count['does not hold']} do not, and {count['cannot be told']} cannot be told."
+        f"Of {len(found)} claims, the paper’s and the targets of this project, {count['holds']} "
+        f"{'holds' if count['holds'] == 1 else 'hold'} here, {count['does not hold']} "
+        f"{'does' if count['does not hold'] == 1 else 'do'} not, and {count['cannot be told']} cannot be told."
     )
 
 

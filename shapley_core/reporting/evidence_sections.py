@@ -458,7 +458,10 @@ def _count(count: float | None) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return duration(seconds) if math.isfinite(seconds) else _DASH
+    """Two decimals below ten seconds: small models take less than one."""
+    if math.isnan(seconds):
+        return _DASH
+    return f"{seconds:.2f}\N{NO-BREAK SPACE}s" if seconds < 10 else duration(seconds)
 
 
 def _by(table: pd.DataFrame, column: str) -> dict[Any, dict[str, Any]]:

@@ -189,7 +189,9 @@ def status(
     _addresses(console, cluster, run)
     names = version_of(cluster, run.pipeline_version_reference).tasks()
     _print(console, ("task", "state"), runs.progress(run, names).items())
-    if wait or runs.has_ended(run):
+    if runs.has_ended(run):
+        _conclude(console, cluster, run)
+    elif wait:
         _follow(console, cluster, run_id)
 
 
@@ -428,7 +430,7 @@ def _checked(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _follow(console: Console, cluster: "Cluster", run_id: str) -> None:
-    """Follow a run to its end; a failed one raises :class:`PipelineFailedError`."""
+    """Follow a run to its end, and say what came of it."""
     from pipelines.remote import runs
 
     try:
@@ -436,14 +438,22 @@ def _follow(console: Console, cluster: "Cluster", run_id: str) -> None:
     except KeyboardInterrupt:
         _say(console, f"the run goes on; follow it with: status {run_id} --wait")
         raise typer.Exit(130) from None
+    if (address := runs.mlflow_address(run)) is not None:
+        _say(console, f"MLflow: {address}")
+    _conclude(console, cluster, run)
+
+
+def _conclude(console: Console, cluster: "Cluster", run: Any) -> None:
+    """Say what came of a run; raise :class:`PipelineFailedError` for one that did not succeed."""
+    from pipelines.remote import runs
+
     if run.state == "SUCCEEDED":
-        _addresses(console, cluster, run)
-        _say(console, f"succeeded; bring its results with: fetch {run_id} --out FOLDER")
+        _say(console, f"succeeded; bring its results with: fetch {run.run_id} --out FOLDER")
         return
     why = "; ".join(f"{task} failed{f' ({said})' if said else ''}" for task, said in runs.failures(run))
     raise PipelineFailedError(
-        f"the run {run_id} ended as {run.state.lower()}{f': {why}' if why else ''}. Logs of its tasks are at "
-        f"{cluster.client.page_address(f'runs/details/{run_id}')}"
+        f"the run {run.run_id} ended as {run.state.lower()}{f': {why}' if why else ''}. Logs of its tasks are at "
+        f"{cluster.client.page_address(f'runs/details/{run.run_id}')}"
     )
 
 

@@ -43,11 +43,13 @@ class RefusalError(Exception):
 
 @dataclass
 class Answer:
-    """Something else than the API's answer, for the next request: a proxy's page, a server that is broken."""
+    """Something else than the API's answer, for one request: a proxy's page, a server that is broken."""
 
     status: HTTPStatus
     body: str
     content_type: str = "text/html"
+    #: Regular expression of the requests it is for, after /apis/v2beta1/.
+    path: str = ".*"
 
 
 @dataclass
@@ -222,10 +224,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self, method: str) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.memory.interruptions:
-            answer = self.memory.interruptions.pop(0)
-            self._send(answer.status, answer.body, answer.content_type)
-            return
+        for answer in self.memory.interruptions:
+            if re.fullmatch(f"/apis/v2beta1/{answer.path}", urlsplit(self.path).path):
+                self.memory.interruptions.remove(answer)
+                self._send(answer.status, answer.body, answer.content_type)
+                return
         try:
             self._let_in()
             made = self._route(method, body)

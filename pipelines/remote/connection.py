@@ -32,6 +32,10 @@ class AbsentError(UserError):
     """There is nothing of that name or number."""
 
 
+class ConflictError(UserError):
+    """There is something of that name already."""
+
+
 @dataclass(frozen=True)
 class Connection:
     """Where Kubeflow Pipelines is and who asks; what is empty comes from kubectl's and Kubeflow's own configuration."""
@@ -59,7 +63,7 @@ class Connection:
                 ) from error
         token = token.strip()
         if not token.isascii() or any(character.isspace() for character in token):
-            raise UserError("the token is none: it must be one word of letters, digits and signs")
+            raise UserError("the token must be one word of letters, digits and signs")
         if ca_file is not None and not ca_file.is_file():
             raise UserError(f"there is no certificate file {ca_file}; give a PEM file with --ca-file")
         # What stands behind a # is a page of the UI.
@@ -141,6 +145,7 @@ class Cluster:
         Raises:
             UnreachableError: nobody answers, or a server in between.
             AbsentError: what was asked for does not exist.
+            ConflictError: what should be made is there already.
             UserError: the server refuses, with the reason.
         """
         with self._errors_told():
@@ -205,6 +210,8 @@ class Cluster:
             return UserError(f"{self.host} does not let you do this{where} (403: {said}). Ask for the right to")
         if error.status == 404:
             return AbsentError(f"{self.host} has no such thing (404: {said})")
+        if error.status == 409:
+            return ConflictError(f"{self.host} has that already (409: {said})")
         if error.status >= 500:
             return UnreachableError(f"Kubeflow Pipelines at {self.host} fails ({error.status}: {said})")
         return UserError(f"{self.host} refuses ({error.status}: {said})")

@@ -11,7 +11,7 @@ from kfp_server_api import V2beta1Pipeline
 
 import shapley_core
 from pipelines.compiling import version_name
-from pipelines.remote.connection import Cluster
+from pipelines.remote.connection import Cluster, ConflictError
 from shapley_core.errors import UserError, did_you_mean
 
 _NAME = re.compile(r"(?P<release>.+)-[0-9a-f]{12}")
@@ -82,26 +82,41 @@ def release_of(version: str) -> str | None:
 def upload_or_reuse(cluster: Cluster, spec: Mapping[str, Any], package: Path) -> PipelineVersion:
     """The pipeline ``spec``, compiled to ``package``, on the server: uploaded unless the same content is there."""
     pipeline, name = spec["pipelineInfo"]["name"], version_name(package)
-    if (found := _find(cluster, pipeline, name)) is not None:
+    pipeline_id = _pipeline_id(cluster, pipeline) or _make_pipeline(cluster, spec)
+    if (found := _find(cluster, pipeline_id, name)) is not None:
         return found
-    pipeline_id = _pipeline_id(cluster, pipeline)
-    if pipeline_id is None:
-        described = V2beta1Pipeline(
-            name=pipeline,
-            display_name=pipeline,
-            description=spec["pipelineInfo"].get("description"),
-            namespace=cluster.namespace,
+    try:
+        uploaded = cluster.ask(
+            cluster.client.pipeline_uploads.upload_pipeline_version,
+            str(package),
+            # Where Kubeflow keeps pipelines as Kubernetes resources, all versions of a namespace share their names.
+            name=f"{pipeline}-{name}",
+            display_name=name,
+            pipelineid=pipeline_id,
         )
-        pipeline_id = cluster.ask(cluster.client.pipelines.pipeline_service_create_pipeline, described).pipeline_id
-    uploaded = cluster.ask(
-        cluster.client.pipeline_uploads.upload_pipeline_version,
-        str(package),
-        # Where Kubeflow keeps pipelines as Kubernetes resources, all versions of a namespace share their names.
-        name=f"{pipeline}-{name}",
-        display_name=name,
-        pipelineid=pipeline_id,
-    )
+    except ConflictError:  # somebody else uploaded it in the same moment
+        if (found := _find(cluster, pipeline_id, name)) is None:
+            raise
+        return found
     return PipelineVersion(pipeline, pipeline_id, name, uploaded.pipeline_version_id, spec, is_new=True)
+
+
+def _make_pipeline(cluster: Cluster, spec: Mapping[str, Any]) -> str:
+    """A pipeline without versions, and its id."""
+    name = spec["pipelineInfo"]["name"]
+    described = V2beta1Pipeline(
+        name=name,
+        display_name=name,
+        description=spec["pipelineInfo"].get("description"),
+        namespace=cluster.namespace,
+    )
+    try:
+        made = cluster.ask(cluster.client.pipelines.pipeline_service_create_pipeline, described)
+    except ConflictError:  # somebody else made it in the same moment
+        if (found := _pipeline_id(cluster, name)) is None:
+            raise
+        return found
+    return str(made.pipeline_id)
 
 
 def find_version(cluster: Cluster, pipeline: str, name: str) -> PipelineVersion:
@@ -110,9 +125,9 @@ def find_version(cluster: Cluster, pipeline: str, name: str) -> PipelineVersion:
     Raises:
         UserError: there is none.
     """
-    found = _find(cluster, pipeline, name)
+    pipeline_id = _pipeline_id(cluster, pipeline)
+    found = _find(cluster, pipeline_id, name) if pipeline_id else None
     if found is None:
-        pipeline_id = _pipeline_id(cluster, pipeline)
         names = list(version_names(cluster, pipeline_id).values()) if pipeline_id else []
         known = did_you_mean(name, names) if names else "the server has none yet: leave --version away to upload one"
         raise UserError(f"the pipeline {pipeline} has no version '{name}'; {known}")
@@ -141,10 +156,7 @@ def _pipeline_id(cluster: Cluster, pipeline: str) -> str | None:
     return pipelines[0].pipeline_id if pipelines else None
 
 
-def _find(cluster: Cluster, pipeline: str, name: str) -> PipelineVersion | None:
-    pipeline_id = _pipeline_id(cluster, pipeline)
-    if pipeline_id is None:
-        return None
+def _find(cluster: Cluster, pipeline_id: str, name: str) -> PipelineVersion | None:
     versions = cluster.all_pages(
         cluster.client.list_pipeline_versions,
         "pipeline_versions",

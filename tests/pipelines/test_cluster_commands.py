@@ -134,6 +134,16 @@ def test_a_changed_pipeline_is_a_new_version(
     assert len({run.pipeline_version_reference.pipeline_version_id for run in server.runs.values()}) == 2
 
 
+def test_two_people_at_once(server: KfpApi, command: CommandLine) -> None:
+    command.lines("submit", "--store", STORE, "--no-wait")
+    # As the server was before the other one came.
+    nothing = {"status": HTTPStatus.OK, "body": "{}", "content_type": "application/json"}
+    server.interruptions += [Answer(**nothing, path="pipelines"), Answer(**nothing, path="pipelines/[^/]+/versions")]
+    assert "already there" in command.lines("submit", "--store", STORE, "--no-wait")[0]
+    assert len(server.asked("POST", "pipelines")) == len(server.asked("POST", "pipelines/upload_version")) == 2
+    assert len(server.pipelines) == len(server.versions) == 1
+
+
 def test_inputs(server: KfpApi, command: CommandLine) -> None:
     options = {"--preset": "openmoji", "--data": "s3://bucket/images", "--tracking-uri": "http://mlflow.test:5000"}
     settings = ["game.estimator=odd_ridge", "finetuning.steps=50", "stopping.seconds=null"]
@@ -223,7 +233,7 @@ def test_follow_to_the_end(server: KfpApi, command: CommandLine) -> None:
     )
     lines = command.lines("submit", "--store", STORE)
     (run,) = server.runs.values()
-    assert lines[3:-2] == [
+    assert lines[3:-1] == [
         "prepare: running",
         "prepare: done",
         "train: done",
@@ -268,9 +278,7 @@ def test_a_server_that_is_away_for_a_while(
     assert lines[-1].startswith("succeeded")
 
     monkeypatch.setattr(runs, "PATIENCE", 0.0)
-    looks = iter((False, True, False))
     server.interruptions.clear()
-    started.state = "RUNNING"
 
     def silent(run: Any) -> None:
         run.state = "RUNNING"

@@ -1,0 +1,53 @@
+"""The pipeline as Kubernetes resources, for Kubeflow's Kubernetes-native mode."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from command_line import CommandLine
+
+from pipelines.compiling import version_name
+from pipelines.remote.pipeline_versions import release_of
+from shapley_core import __version__
+
+
+def read(file: Path) -> list[Any]:
+    return list(yaml.load_all(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("build")
+
+
+def test_resources(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = CommandLine(capsys).lines("compile", "--out", folder, "--kubernetes", "--namespace", "team-a")
+    package, resources = folder / "valuation.yaml", folder / "valuation-kubernetes.yaml"
+    assert [line.partition(":")[0] for line in lines] == [str(package), str(resources)]
+
+    pipeline, version = read(resources)
+    assert {pipeline["apiVersion"], version["apiVersion"]} == {"pipelines.kubeflow.org/v2beta1"}
+    assert (pipeline["kind"], version["kind"]) == ("Pipeline", "PipelineVersion")
+    assert {pipeline["metadata"]["namespace"], version["metadata"]["namespace"]} == {"team-a"}
+    assert version["spec"]["pipelineName"] == pipeline["metadata"]["name"] == "valuation"
+    # The name by which `submit` finds it.
+    assert version["spec"]["displayName"] == version_name(package)
+    assert release_of(version_name(package)) == __version__
+    assert version["metadata"]["name"] == f"valuation-{version_name(package)}"
+    for resource in (pipeline, version):  # RFC 1123
+        assert re.fullmatch(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?", resource["metadata"]["name"])
+
+    documents = read(package)
+    assert version["spec"]["pipelineSpec"] == documents[0]
+    assert [version["spec"]["platformSpec"]] == documents[1:]
+    # etcd takes 1.5 MiB, and so does the annotation of kubectl's client-side apply 256 KiB.
+    assert resources.stat().st_size < 200 * 1024
+
+
+def test_only_where_asked(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    CommandLine(capsys).lines("compile", "--out", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["valuation.yaml"]
+    # The same pipeline is the same version.
+    assert version_name(tmp_path / "valuation.yaml") == version_name(folder / "valuation.yaml")

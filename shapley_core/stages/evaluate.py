@@ -47,7 +47,7 @@ def evaluate(
     *,
     results: Path,
 ) -> dict[str, float]:
-    """Write the folder ``results``: evaluation.json, .html and .md, a Parquet file per table, figures, attributions.
+    """Write the folder ``results`` (docs/evidence.md says what is in it).
 
     Args:
         config: the valuation's resolved configuration.
@@ -70,7 +70,7 @@ def evaluate(
     settings = ValuationConfig.load(config)
     valuation = Plan.load(plan)
     tables = {method: read_purposes(path) for method, path in measured.items()}
-    retrained = tables["retraining"]
+    retrained, again = tables["retraining"], read_purposes(counterfactuals)
     check_held_out(retrained.loc[retrained["purpose"] == "held_out", "key"], valuation.table["key"])
     with record.phase("solving"):
         judges = [HeldOut.of(retrained, alpha, len(valuation.contributors)) for alpha in settings.evaluation.alphas]
@@ -85,13 +85,16 @@ def evaluate(
             costs=costs,
             fidelity=fidelity_table(tables),
             fids=fids_table(tables),
-            counterfactuals=counterfactuals_table(retrained, read_purposes(counterfactuals)),
+            counterfactuals=counterfactuals_table(retrained, again),
             ceiling=ceiling(retrained),
             refused=refused,
             facts=_facts(settings, valuation, tables, [StageLog.load(path) for path in logs]),
             notes=_notes(tables),
         )
     result.save(results)
+    every = [table.assign(method=method) for method, table in tables.items()]
+    measurements = pd.concat([*every, again.assign(method="retraining")], ignore_index=True)
+    measurements.to_parquet(results / "measurements.parquet", index=False)
     frame = pd.DataFrame(known, index=pd.Index(valuation.contributors, name="contributor")).reset_index()
     frame.to_parquet(results / "attributions.parquet", index=False)
     (results / "evaluation.html").write_text(render_evidence(result), "utf-8")

@@ -28,6 +28,8 @@ SMALL = TINY | {
     "training.batch_size": 16,
     "generation.n_images": 24,
     "property.n_clusters": 6,
+    "unlearning.epochs": 0.5,
+    "unlearning.fisher_batches": 2,
     "run.shard_size": 200,
 }
 EVALUATION = {
@@ -37,7 +39,7 @@ EVALUATION = {
     "evaluation.n_repeated": 4,
     "evaluation.n_retrained": 6,
     "evaluation.n_finetuned": 24,
-    "evaluation.n_compared": 2,
+    "evaluation.n_compared": 1,
     "evaluation.gradient_timesteps": 2,
     "evaluation.projection_dim": 64,
 }

@@ -90,7 +90,10 @@ Inputs = Annotated[
         help="Any other input of the pipeline by its name in the UI, e.g. coalitions=200 or memory=16Gi; repeatable.",
     ),
 ]
-TrackingUri = Annotated[str, typer.Option(metavar="ADDRESS", envvar="MLFLOW_TRACKING_URI", help="MLflow.")]
+TrackingUri = Annotated[
+    str,
+    typer.Option(metavar="ADDRESS", help="MLflow as the cluster's pods see it.  [default: the cluster's own setting]"),
+]
 Experiment = Annotated[
     str,
     typer.Option(
@@ -105,6 +108,10 @@ Version = Annotated[
 ]
 PipelineRoot = Annotated[
     str, typer.Option(metavar="PLACE", help="Where the cluster keeps artifacts.  [default: the cluster's own setting]")
+]
+ServiceAccount = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="Service account of the run's pods.  [default: the cluster's own setting]"),
 ]
 Zone = Annotated[
     str,
@@ -127,6 +134,7 @@ def submit(
     experiment: Experiment = "",
     version: Version = "",
     pipeline_root: PipelineRoot = "",
+    service_account: ServiceAccount = "",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the run to its end.")] = True,
     host: Host = "",
     namespace: Namespace = "",
@@ -149,11 +157,12 @@ def submit(
         experiment=experiment or _EXPERIMENT,
         name=f"{given.get('preset', 'digits')} {datetime.now(UTC):%Y-%m-%d %H:%M}",
         pipeline_root=pipeline_root,
+        service_account=service_account,
     )
     _say(console, f"run {run.run_id}")
     _addresses(console, cluster, run)
     if wait:
-        _follow(console, cluster, run.run_id)
+        _follow(console, cluster, run)
 
 
 @cluster_commands.command(short_help="Say how far a run on a cluster has come.")
@@ -192,7 +201,7 @@ def status(
     if runs.has_ended(run):
         _conclude(console, cluster, run)
     elif wait:
-        _follow(console, cluster, run_id)
+        _follow(console, cluster, run)
 
 
 @cluster_commands.command(short_help="Bring values and report of a run on a cluster to a folder.")
@@ -215,7 +224,10 @@ def fetch(
     from pipelines.remote import results
 
     results.fetch(cluster, run_id, out, pipeline_root)
-    _say(_console(), f"report: {out.absolute() / 'report.html'}")
+    console = _console()
+    _say(console, f"report: {out.absolute() / 'report.html'}")
+    if (hint := out / "mlflow.txt").is_file():
+        _say(console, f"MLflow: {hint.read_text().strip()}")
 
 
 @schedule_commands.command(name="create", short_help="Make a schedule.")
@@ -234,6 +246,7 @@ def create(
     experiment: Experiment = "",
     version: Version = "",
     pipeline_root: PipelineRoot = "",
+    service_account: ServiceAccount = "",
     time_zone: Zone = "UTC",
     host: Host = "",
     namespace: Namespace = "",
@@ -260,6 +273,7 @@ def create(
         parameters,
         experiment=experiment or _EXPERIMENT,
         pipeline_root=pipeline_root,
+        service_account=service_account,
     )
     _say(console, f"{name}: {when.in_words()}, {time_zone}, with the pipeline version {pinned.name}")
     for moment in when.next_times(3, datetime.now(zone)):
@@ -429,18 +443,19 @@ def _checked(parameters: dict[str, Any]) -> dict[str, Any]:
     return parameters
 
 
-def _follow(console: Console, cluster: "Cluster", run_id: str) -> None:
+def _follow(console: Console, cluster: "Cluster", run: Any) -> None:
     """Follow a run to its end, and say what came of it."""
     from pipelines.remote import runs
 
     try:
-        run = runs.follow(cluster, run_id, lambda line: _say(console, line))
+        ended = runs.follow(cluster, run.run_id, lambda line: _say(console, line))
     except KeyboardInterrupt:
-        _say(console, f"the run goes on; follow it with: status {run_id} --wait")
+        _say(console, f"the run goes on; follow it with: status {run.run_id} --wait")
         raise typer.Exit(130) from None
-    if (address := runs.mlflow_address(run)) is not None:
+    address = runs.mlflow_address(ended)
+    if address is not None and address != runs.mlflow_address(run):
         _say(console, f"MLflow: {address}")
-    _conclude(console, cluster, run)
+    _conclude(console, cluster, ended)
 
 
 def _conclude(console: Console, cluster: "Cluster", run: Any) -> None:

@@ -1,11 +1,12 @@
 """Runs of the pipeline on the cluster: started, followed, and told about."""
 
+import os
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from pipelines.remote.connection import AbsentError, Cluster, UnreachableError
 from pipelines.remote.pipeline_versions import PipelineVersion, version_of
@@ -27,6 +28,7 @@ def start(
     experiment: str,
     name: str,
     pipeline_root: str,
+    service_account: str,
 ) -> Any:
     """Start a run of a pipeline version in an experiment, which is made if it is not there."""
     return cluster.ask(
@@ -37,6 +39,7 @@ def start(
         pipeline_id=version.pipeline_id,
         version_id=version.version_id,
         pipeline_root=pipeline_root or None,
+        service_account=service_account or None,
     )
 
 
@@ -147,13 +150,15 @@ def seconds(item: Any, began: str, ended: str) -> float | None:
 
 
 def mlflow_address(run: Any) -> str | None:
-    """Where the run stands in MLflow: what Kubeflow's plug-in says, or else the server that the run was given."""
+    """Where the run stands in MLflow: what Kubeflow's plug-in says, or else the server of the run, or of us."""
     plugin = (run.plugins_output or {}).get("mlflow")
     for entry in (plugin.entries or {}).values() if plugin else ():
         if entry.render_type == "URL":
             return str(entry.value)
-    given = str(((run.runtime_config and run.runtime_config.parameters) or {}).get("tracking_uri", ""))
-    return given if urlsplit(given).scheme in ("http", "https") else None
+    parameters = (run.runtime_config and run.runtime_config.parameters) or {}
+    servers = (str(parameters.get("tracking_uri", "")), os.environ.get("MLFLOW_TRACKING_URI", ""))
+    # Not one with a password in it.
+    return next((server for server in servers if re.match(r"https?://[^@]*$", server)), None)
 
 
 def _phrase(counts: Counter[str]) -> str:

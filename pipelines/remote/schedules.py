@@ -32,6 +32,7 @@ def create(
     *,
     experiment: str,
     pipeline_root: str,
+    service_account: str,
 ) -> None:
     """Make a schedule.
 
@@ -51,6 +52,7 @@ def create(
         pipeline_id=version.pipeline_id,
         version_id=version.version_id,
         pipeline_root=pipeline_root or None,
+        service_account=service_account or None,
     )
 
 

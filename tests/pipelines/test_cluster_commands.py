@@ -28,6 +28,7 @@ from shapley_core.storage import open_store
 STORE = "s3://bucket/valuations"
 #: What estimate leaves, of which a run brings all.
 RESULTS = {"values.json": b'{"contributors": []}', "report.html": b"<html>", "figures/values.png": bytes(range(256))}
+RESULTS |= {"mlflow.txt": b"https://mlflow.test\n"}
 
 
 @pytest.fixture
@@ -150,6 +151,7 @@ def test_inputs(server: KfpApi, command: CommandLine) -> None:
     inputs = ["coalitions=200", "seed=0", "memory=16Gi", "accelerator_count=1", "method=retraining"]
     lines = command.lines(
         *("submit", "--store", STORE, "--no-wait", "--pipeline-root", "s3://bucket/artifacts"),
+        *("--service-account", "valuation-runner"),
         *(part for pair in options.items() for part in pair),
         *(part for setting in settings for part in ("--set", setting)),
         *(part for pair in inputs for part in ("--input", pair)),
@@ -169,6 +171,7 @@ def test_inputs(server: KfpApi, command: CommandLine) -> None:
         "method": "retraining",
     }
     assert run.runtime_config.pipeline_root == "s3://bucket/artifacts"
+    assert run.service_account == "valuation-runner"
     assert "MLflow: http://mlflow.test:5000" in lines
 
 
@@ -364,7 +367,7 @@ def test_fetch_from_a_folder(server: KfpApi, command: CommandLine, tmp_path: Pat
     leave_results(run, str(tmp_path / "artifacts"))
     out = tmp_path / "out"
     lines = command.lines("fetch", run.run_id, "--out", out)
-    assert lines == [f"report: {out / 'report.html'}"]
+    assert lines == [f"report: {out / 'report.html'}", "MLflow: https://mlflow.test"]
     assert brought(out) == RESULTS
 
 
@@ -394,6 +397,18 @@ def test_what_cannot_be_fetched(server: KfpApi, command: CommandLine, started: A
 
 
 # --- schedule
+
+
+def test_mlflow_is_ours_where_the_run_names_none(
+    server: KfpApi, command: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.test")
+    assert "MLflow: https://mlflow.test" in command.lines("submit", "--store", STORE, "--no-wait")
+    for other in ("sqlite:///mlflow.db", "https://me:hunter2@mlflow.test"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", other)
+        assert not [line for line in command.lines("submit", "--store", STORE, "--no-wait") if "MLflow" in line]
+    # It is the way from here, and may be no way from a pod.
+    assert all("tracking_uri" not in run.runtime_config.parameters for run in server.runs.values())
 
 
 def schedule(command: CommandLine, name: str = "weekly", cron: str = "0 0 3 * * 1", *more: str) -> list[str]:

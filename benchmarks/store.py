@@ -7,7 +7,6 @@ The tables are those that valuations leave: one per shard, 64 shards a run.
 
 import argparse
 import os
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +15,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipelines import servers
 from shapley_core.games.store import UtilityStore
 from shapley_core.games.utilities import UTILITY_SCHEMA
 from shapley_core.storage import Store, open_store
-
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
-
-import servers  # the real S3 server that the tests start
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -42,7 +42,9 @@ class Store(Protocol):
     def write_new(self, key: str, data: bytes) -> bool:
         """Put ``data`` under ``key`` unless something is there: of several that race, one gets True.
 
-        On S3, False may also mean that this very write succeeded and its answer was lost on the way.
+        On S3, False may also mean that this very write succeeded and its answer was lost on the way. On a server
+        without conditional writes, several that race may get True, and the last one's data stay: what is put so should
+        be named by its content, or by what decides it.
         """
 
     def list(self, prefix: str = "") -> list[str]:
@@ -216,17 +218,23 @@ class S3Store:
         """See :class:`Store`."""
         from botocore.exceptions import ClientError
 
+        condition = {"IfNoneMatch": "*"}
         with self._errors_told():
+            # Looked at first, because older servers pass over the condition and would replace what is there.
+            if self._has(key):
+                return False
             while True:
                 try:
-                    self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=data, IfNoneMatch="*")
+                    self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=data, **condition)
                     return True
                 except ClientError as error:
                     code = error.response["Error"]["Code"]
                     if code in ("PreconditionFailed", "412"):
                         return False
+                    if code in ("NotImplemented", "501") and condition:
+                        condition = {}
                     # Amazon's answer when a race is undecided; its documentation says to try again.
-                    if code != "ConditionalRequestConflict":
+                    elif code != "ConditionalRequestConflict":
                         raise
 
     def list(self, prefix: str = "") -> list[str]:
@@ -264,6 +272,17 @@ class S3Store:
                 if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
                     raise _absent(self.uri, key) from error
                 raise
+
+    def _has(self, key: str) -> bool:
+        from botocore.exceptions import ClientError
+
+        try:
+            self._client.head_object(Bucket=self._bucket, Key=self._key(key))
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
+                return False
+            raise
+        return True
 
     def _key(self, key: str) -> str:
         _check_key(key)

@@ -4,8 +4,9 @@ import os
 from collections.abc import Iterator
 
 import pytest
-import servers
 from hypothesis import settings
+
+from pipelines import servers
 
 # No test asserts a time, and hypothesis' deadline is one: a busy machine is no failure. What decides about a landing
 # (.ci/run) draws the same examples every time, so that it tells of the change; by hand, new ones are looked for.

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import servers
 
 import shapley_core
+from pipelines import servers
 from shapley_core.errors import UserError
 from shapley_core.storage import Store, get_folder, open_store, put_folder
 
@@ -428,6 +429,122 @@ def test_large_uploads_to_s3_go_in_parts(s3_server: servers.S3Server, s3_bucket:
     stored = s3_server.client.head_object(Bucket=s3_bucket, Key="p/large")
     assert stored["ContentLength"] == 20 * MIB
     assert stored["ETag"].strip('"').endswith("-3")  # S3's mark of an object made of three parts
+
+
+class TestWithoutConditionalWrites:
+    """S3 servers that are older than conditional writes: some pass over the condition, some refuse it."""
+
+    @pytest.fixture(params=[501, None], ids=["refused", "passed over"])
+    def store(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+        with old_s3_server(request.param) as address:
+            for name, value in servers.S3Server(address).environment.items():
+                monkeypatch.setenv(name, value)
+            yield open_store("s3://bucket/prefix")
+
+    def test_write_new_never_replaces_what_is_there(self, store: Store) -> None:
+        assert store.write_new("k", b"first") is True
+        assert store.write_new("k", b"second") is False
+        assert store.read("k") == b"first"
+        store.delete("k")
+        assert store.write_new("k", b"third") is True
+        assert store.read("k") == b"third"
+
+    def test_of_several_that_race_the_data_of_one_stay_whole(self, store: Store) -> None:
+        start = threading.Barrier(4)
+
+        def race(i: int) -> bool:
+            start.wait()
+            return store.write_new("k", b"%d" % i * 10_000)
+
+        with ThreadPoolExecutor(4) as pool:
+            won = list(pool.map(race, range(4)))
+        kept = store.read("k")
+        assert kept in [b"%d" % i * 10_000 for i in range(4) if won[i]]
+
+
+@contextmanager
+def old_s3_server(answer: int | None) -> Iterator[str]:
+    """The address of a server that keeps objects as S3 does, and whose ``answer`` to a conditional write is an error.
+
+    None: it passes over the condition.
+    """
+    objects: dict[str, bytes] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def reply(self, status: int, body: bytes = b"") -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        def refuse(self, status: int, code: str) -> None:
+            self.reply(status, f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode())
+
+        def do_GET(self) -> None:  # noqa: N802
+            if self.path in objects:
+                self.reply(200, objects[self.path])
+            else:
+                self.refuse(404, "NoSuchKey")
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def do_PUT(self) -> None:  # noqa: N802
+            data = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers["If-None-Match"] and answer:
+                return self.refuse(answer, "NotImplemented")
+            objects[self.path] = data
+            self.reply(200)
+
+        def do_DELETE(self) -> None:  # noqa: N802
+            objects.pop(self.path, None)
+            self.reply(204)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+class TestS3ServerKilled:
+    def test_killed_half_way_and_back_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What was written before is there after; what was being written when it went is written by the next try."""
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        for i in range(200):
+            (folder / f"{i:03d}").write_bytes(bytes([i]) * 20_000)
+        (port,) = servers.free_ports(1)
+        with servers.s3_server(tmp_path / "s3", port) as server:
+            for name, value in server.environment.items():
+                monkeypatch.setenv(name, value)
+            server.client.create_bucket(Bucket="kept")
+            store = open_store("s3://kept/store")
+            store.write("before", b"x" * 100_000)
+            with ThreadPoolExecutor(1) as pool:
+                putting = pool.submit(put_folder, store, "m", folder)
+                while len(before := store.list("m/")) < 10:
+                    assert not putting.done()
+                os.killpg(server.process_id, signal.SIGKILL)
+                with pytest.raises(UserError, match=r"does not answer|fails \(50"):
+                    putting.result()
+            with pytest.raises(UserError, match="does not answer"):
+                store.read("before")
+        with servers.s3_server(tmp_path / "s3", port):
+            assert store.read("before") == b"x" * 100_000  # the same store: a task that waits for its next try
+            assert set(before) <= set(store.list("m/")) and len(store.list("m/")) < 201
+            assert get_folder(store, "m", tmp_path / "back") is False
+            put_folder(store, "m", folder)
+            assert get_folder(store, "m", tmp_path / "back") is True
+            assert content(tmp_path / "back") == content(folder)
 
 
 @pytest.mark.parametrize(

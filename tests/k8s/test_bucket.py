@@ -10,11 +10,11 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-import servers
 import yaml
 from kfp import compiler
 from manifests import K8S, OVERLAYS, one, overlay, pod_templates
 
+from pipelines import servers
 from pipelines.measure_coalitions import measure_coalitions
 from shapley_core.storage import open_store, put_folder
 

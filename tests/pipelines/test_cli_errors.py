@@ -13,10 +13,9 @@ from typing import NoReturn
 
 import numpy as np
 import pytest
-import servers
 from PIL import Image
 
-from pipelines import cli
+from pipelines import cli, servers
 from pipelines.cli import main
 from shapley_core.errors import UserError
 

@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import servers
 
+from pipelines import servers
 from shapley_core.errors import UserError
 from shapley_core.stages import prepare as stage
 from shapley_core.storage import open_store

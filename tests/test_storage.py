@@ -483,7 +483,7 @@ def old_s3_server(answer: int | None) -> Iterator[str]:
         def refuse(self, status: int, code: str) -> None:
             self.reply(status, f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode())
 
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             if self.path in objects:
                 self.reply(200, objects[self.path])
             else:
@@ -491,14 +491,14 @@ def old_s3_server(answer: int | None) -> Iterator[str]:
 
         do_HEAD = do_GET  # noqa: N815
 
-        def do_PUT(self) -> None:  # noqa: N802
+        def do_PUT(self) -> None:
             data = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers["If-None-Match"] and answer:
                 return self.refuse(answer, "NotImplemented")
             objects[self.path] = data
             self.reply(200)
 
-        def do_DELETE(self) -> None:  # noqa: N802
+        def do_DELETE(self) -> None:
             objects.pop(self.path, None)
             self.reply(204)
 

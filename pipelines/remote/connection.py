@@ -20,8 +20,8 @@ from shapley_core.errors import UserError
 
 T = TypeVar("T")
 
-#: Seconds a server has to take a connection, and then to answer.
-_TIMES = urllib3.Timeout(connect=3, read=30)
+#: Seconds a server has to take a connection, and then to answer; it is asked twice.
+TIMES = (3.0, 30.0)
 
 
 class UnreachableError(UserError):
@@ -98,15 +98,19 @@ class _Client(kfp.Client):
 
         if refresh is not None:
             config.refresh_api_key_hook = refresh_token_alone
+        config.retries = urllib3.Retry(1)
         self._found(host)
         return config
 
     def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
         """See :class:`kfp.Client`."""
-        self._healthz_api.api_client.rest_client.pool_manager.connection_pool_kw |= {
-            "timeout": _TIMES,
-            "retries": urllib3.Retry(1),
-        }
+        # Asked before anything else: from now on no request waits for ever, as they do with Kubeflow's client.
+        rest = self._healthz_api.api_client.rest_client
+
+        def request_in_time(*arguments: Any, **named: Any) -> Any:
+            return type(rest).request(rest, *arguments, **named | {"_request_timeout": TIMES})
+
+        rest.request = request_in_time
         return self._healthz_api.healthz_service_get_healthz()
 
     def content_type(self) -> str:
@@ -128,14 +132,20 @@ class Cluster:
     def __init__(self, connection: Connection) -> None:
         self._token = connection.token
         self.host = connection.host
-        with self._errors_told():
-            self.client = _Client(
-                self._found,
-                host=connection.host or None,
-                existing_token=connection.token or None,
-                ssl_ca_cert=str(connection.ca_file) if connection.ca_file else None,
-            )
-        self.ask(self.client.get_kfp_healthz)
+        try:
+            with self._errors_told():
+                self.client = _Client(
+                    self._found,
+                    host=connection.host or None,
+                    existing_token=connection.token or None,
+                    ssl_ca_cert=str(connection.ca_file) if connection.ca_file else None,
+                )
+            self.ask(self.client.get_kfp_healthz)
+        except AbsentError as error:
+            raise UserError(
+                f"{self.host} is not the address of Kubeflow Pipelines (404). Check --host; behind Kubeflow's dashboard, "
+                "it ends in /pipeline"
+            ) from error
         #: None where nobody named one: then the server has no namespaces, or tells which may be asked.
         self.namespace: str | None = connection.namespace or self.client.get_user_namespace() or None
 

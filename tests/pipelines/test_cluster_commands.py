@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import shutil
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -546,6 +547,15 @@ def test_host_that_is_down(server: KfpApi, command: CommandLine, host: str, told
     assert not server.requests
 
 
+def test_server_that_is_silent(server: KfpApi, command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.remote.connection.TIMES", (0.2, 0.2))
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and says nothing
+        host = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert (
+            f"cannot reach Kubeflow Pipelines at {host}: Read timed out" in command("status", "--host", host).sentence
+        )
+
+
 def test_https(server: KfpApi, command: CommandLine, tmp_path: Path) -> None:
     file = certificate(tmp_path / "server.pem")
     with kfp_api.kfp_api(file) as safe:
@@ -575,6 +585,8 @@ def certificate(file: Path) -> Path:
 
 def test_address_of_a_page(server: KfpApi, command: CommandLine) -> None:
     assert command.lines("status", "--host", f"{server.address}/#/experiments")
+    told = command("status", "--host", f"{server.address}/dashboard").sentence
+    assert told.startswith(f"{server.address}/dashboard is not the address of Kubeflow Pipelines (404)")
 
 
 def kubeconfig(folder: Path, address: str) -> Path:

@@ -143,8 +143,8 @@ class Cluster:
             self.ask(self.client.get_kfp_healthz)
         except AbsentError as error:
             raise UserError(
-                f"{self.host} is not the address of Kubeflow Pipelines (404). Check --host; behind Kubeflow's dashboard, "
-                "it ends in /pipeline"
+                f"{self.host} is not the address of Kubeflow Pipelines (404). Check --host; behind Kubeflow's "
+                "dashboard it ends in /pipeline"
             ) from error
         #: None where nobody named one: then the server has no namespaces, or tells which may be asked.
         self.namespace: str | None = connection.namespace or self.client.get_user_namespace() or None

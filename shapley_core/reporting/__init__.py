@@ -1,1 +1,1 @@
-"""What people look at: a self-contained HTML report of a valuation, one of an evaluation, and their figures as pictures."""
+"""What people look at: self-contained HTML reports of a valuation and of an evaluation, and their figures."""

@@ -27,8 +27,9 @@ if TYPE_CHECKING:  # Kubeflow takes half a second to import: only where a comman
     from pipelines.remote.connection import Cluster
     from pipelines.remote.pipeline_versions import PipelineVersion
 
-#: The pipeline that these commands are about, and the experiment in Kubeflow where nobody names one.
+#: The pipeline that these commands are about, its preset, and the experiment in Kubeflow, where nobody names others.
 _PIPELINE = _EXPERIMENT = "valuation"
+_PRESET = "digits"
 
 cluster_commands = typer.Typer()
 schedule_commands = typer.Typer(
@@ -155,7 +156,7 @@ def submit(
         pinned,
         parameters,
         experiment=experiment or _EXPERIMENT,
-        name=f"{given.get('preset', 'digits')} {datetime.now(UTC):%Y-%m-%d %H:%M}",
+        name=f"{given.get('preset', _PRESET)} {datetime.now(UTC):%Y-%m-%d %H:%M}",
         pipeline_root=pipeline_root,
         service_account=service_account,
     )
@@ -179,7 +180,7 @@ def status(
     """Say how far a run has come and where it can be looked at; without a run, list the latest."""
     cluster = _connect(host, namespace, token_file, ca_file)
     from pipelines.remote import runs
-    from pipelines.remote.pipeline_versions import version_of
+    from pipelines.remote.pipeline_versions import spec_of, task_names
 
     console = _console()
     if not run_id:
@@ -196,8 +197,7 @@ def status(
     took = runs.seconds(run, "created_at", "finished_at")
     _say(console, f"{run.display_name}: {str(run.state).lower()}{f', {in_words(took)}' if took is not None else ''}")
     _addresses(console, cluster, run)
-    names = version_of(cluster, run.pipeline_version_reference).tasks()
-    _print(console, ("task", "state"), runs.progress(run, names).items())
+    _print(console, ("task", "state"), runs.progress(run, task_names(spec_of(cluster, run))).items())
     if runs.has_ended(run):
         _conclude(console, cluster, run)
     elif wait:
@@ -359,11 +359,11 @@ def delete(
 
 
 def _connect(host: str, namespace: str, token_file: Path | None, ca_file: Path | None) -> "Cluster":
-    from pipelines.remote.connection import Cluster, Connection
+    from pipelines.remote.connection import Cluster, Connection, Token
 
     # Not an option: what stands on a command line is seen by everybody on the machine.
-    token = os.environ.get("KF_PIPELINES_TOKEN", "")
-    return Cluster(Connection.of_files(host, namespace, token, token_file, ca_file))
+    token = Token(os.environ.get("KF_PIPELINES_TOKEN", ""), token_file)
+    return Cluster(Connection(host, namespace, token, ca_file))
 
 
 def _given(
@@ -439,7 +439,7 @@ def _checked(parameters: dict[str, Any]) -> dict[str, Any]:
         UserError: what is wrong, told now instead of by a pod.
     """
     named = as_settings(**{name: parameters[name] for name in _SETTINGS if name in parameters})
-    resolve(parameters.get("preset", "digits"), named | parameters.get("overrides", {}))
+    resolve(parameters.get("preset", _PRESET), named | parameters.get("overrides", {}))
     return parameters
 
 
@@ -447,11 +447,14 @@ def _follow(console: Console, cluster: "Cluster", run: Any) -> None:
     """Follow a run to its end, and say what came of it."""
     from pipelines.remote import runs
 
+    how = f"the run goes on; follow it with: status {run.run_id} --wait"
     try:
         ended = runs.follow(cluster, run.run_id, lambda line: _say(console, line))
     except KeyboardInterrupt:
-        _say(console, f"the run goes on; follow it with: status {run.run_id} --wait")
+        _say(console, how)
         raise typer.Exit(130) from None
+    except UserError as error:
+        raise UserError(f"{error}; {how}") from error
     address = runs.mlflow_address(ended)
     if address is not None and address != runs.mlflow_address(run):
         _say(console, f"MLflow: {address}")

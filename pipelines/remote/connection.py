@@ -1,13 +1,12 @@
 """The way to Kubeflow Pipelines: where it is, who we are, and its refusals as sentences."""
 
 import base64
-import binascii
 import contextlib
 import io
 import json
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,69 +35,88 @@ class ConflictError(UserError):
     """There is something of that name already."""
 
 
+class Token:
+    """The bearer token: a text, or a file that is read anew for each request, because others renew it.
+
+    Raises:
+        UserError: the file cannot be read, or what should be a token is none.
+    """
+
+    def __init__(self, text: str, file: Path | None) -> None:
+        self._text = text
+        self._file = file
+        self.read()
+
+    def read(self) -> str:
+        """The token as it is now; empty where there is none."""
+        try:
+            token = (self._file.read_text() if self._file else self._text).strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read the token in {self._file}: give a text file with the token alone") from error
+        if not token.isascii() or any(character.isspace() for character in token):
+            raise UserError("the token must be one word of letters, digits and signs")
+        return token
+
+    def expiry(self) -> datetime | None:
+        """When it expires, if it is one that tells (a JSON Web Token, RFC 7519)."""
+        try:
+            payload = self.read().split(".")[1]
+            claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+            return datetime.fromtimestamp(claims["exp"], UTC)
+        except (IndexError, ValueError, KeyError, TypeError, OverflowError):
+            return None
+
+
 @dataclass(frozen=True)
 class Connection:
     """Where Kubeflow Pipelines is and who asks; what is empty comes from kubectl's and Kubeflow's own configuration."""
 
-    host: str = ""
-    namespace: str = ""
-    token: str = field(default="", repr=False)
-    ca_file: Path | None = None
+    host: str
+    namespace: str
+    token: Token
+    ca_file: Path | None
 
-    @classmethod
-    def of_files(
-        cls, host: str, namespace: str, token: str, token_file: Path | None, ca_file: Path | None
-    ) -> "Connection":
-        """The connection with a token from a file, or else from ``token``.
-
-        Raises:
-            UserError: a file cannot be read, or what should be a token is none.
-        """
-        if token_file is not None:
-            try:
-                token = token_file.read_text()
-            except (OSError, UnicodeDecodeError) as error:
-                raise UserError(
-                    f"cannot read the token in {token_file}: give a text file with the token alone"
-                ) from error
-        token = token.strip()
-        if not token.isascii() or any(character.isspace() for character in token):
-            raise UserError("the token must be one word of letters, digits and signs")
-        if ca_file is not None and not ca_file.is_file():
-            raise UserError(f"there is no certificate file {ca_file}; give a PEM file with --ca-file")
-        # What stands behind a # is a page of the UI.
-        return cls(host.partition("#")[0], namespace, token, ca_file)
+    def __post_init__(self) -> None:
+        if self.ca_file is not None and not self.ca_file.is_file():
+            raise UserError(f"there is no certificate file {self.ca_file}; give a PEM file with --ca-file")
 
 
 class _Client(kfp.Client):
     """Kubeflow's own client, which asks once whether there is a server, instead of five times with a trace each.
 
     Args:
+        connection: where it is.
         found: called with the server's address, before anything is asked of it.
-        options: see :class:`kfp.Client`.
     """
 
-    def __init__(self, found: Callable[[str], None], **options: Any) -> None:
+    def __init__(self, connection: Connection, found: Callable[[str], None]) -> None:
+        self._token = connection.token
         self._found = found
-        super().__init__(**options)
+        super().__init__(
+            # What stands behind a # is a page of the UI.
+            host=connection.host.partition("#")[0] or None,
+            ssl_ca_cert=str(connection.ca_file) if connection.ca_file else None,
+        )
 
     def _load_config(self, *arguments: Any) -> Configuration:
         config = super()._load_config(*arguments)
-        host, refresh = config.host, config.refresh_api_key_hook
-        if self._uihost is None and host == Configuration().host:
+        if self._uihost is None and config.host == Configuration().host:
             raise UserError(
                 "no address of Kubeflow Pipelines: give --host, set KF_PIPELINES_ENDPOINT, or set up kubectl"
             )
-
-        def refresh_token_alone(config: Configuration) -> None:
-            # With a token from kubectl's configuration, it puts the address of Kubernetes in place of Kubeflow's, and
-            # itself in place of this.
-            refresh(config)
-            config.host, config.refresh_api_key_hook = host, refresh_token_alone
-
-        if refresh is not None:
-            config.refresh_api_key_hook = refresh_token_alone
         config.retries = urllib3.Retry(1)
+        host, renew = config.host, config.refresh_api_key_hook
+
+        def renew_token(config: Configuration) -> None:
+            if token := self._token.read():
+                config.api_key["authorization"], config.api_key_prefix["authorization"] = token, "Bearer"
+            elif renew is not None:
+                renew(config)
+            # Asked for the token, kubectl's configuration also puts the address of Kubernetes in place of Kubeflow's,
+            # and its own hook in place of this one.
+            config.host, config.refresh_api_key_hook = host, renew_token
+
+        renew_token(config)
         self._found(host)
         return config
 
@@ -134,12 +152,7 @@ class Cluster:
         self.host = connection.host
         try:
             with self._errors_told():
-                self.client = _Client(
-                    self._found,
-                    host=connection.host or None,
-                    existing_token=connection.token or None,
-                    ssl_ca_cert=str(connection.ca_file) if connection.ca_file else None,
-                )
+                self.client = _Client(connection, self._found)
             self.ask(self.client.get_kfp_healthz)
         except AbsentError as error:
             raise UserError(
@@ -211,9 +224,12 @@ class Cluster:
     def _refused(self, error: ApiException) -> UserError:
         said = _message(error.body)
         if error.status == 401:
+            expiry = self._token.expiry()
+            is_over = expiry is not None and expiry < datetime.now(UTC)
+            why = f": it expired at {expiry:%Y-%m-%d %H:%M} UTC" if is_over else ""
             return UserError(
-                f"{self.host} does not take the token{_expiry(self._token)} (401). Get a new one, and give it with "
-                "--token-file or KF_PIPELINES_TOKEN"
+                f"{self.host} does not take the token{why} (401). Get a new one, and give it with --token-file or "
+                "KF_PIPELINES_TOKEN"
             )
         if error.status == 403:
             where = f" in the namespace {self.namespace}" if getattr(self, "namespace", None) else ""
@@ -240,14 +256,3 @@ def _message(body: str | bytes | None) -> str:
         return str(told.get("message") or told.get("error_message") or told.get("error") or text)
     except (ValueError, AttributeError):
         return "no reason given" if "<" in text else " ".join(text.split())[:200]
-
-
-def _expiry(token: str) -> str:
-    """When a token that tells it (a JSON Web Token, RFC 7519) has expired; empty where it has not or does not tell."""
-    try:
-        payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        expired = datetime.fromtimestamp(claims["exp"], UTC)
-    except (IndexError, ValueError, KeyError, TypeError, OverflowError, binascii.Error):
-        return ""
-    return f": it expired at {expired:%Y-%m-%d %H:%M} UTC" if expired < datetime.now(UTC) else ""

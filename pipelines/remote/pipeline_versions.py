@@ -11,7 +11,7 @@ from kfp_server_api import V2beta1Pipeline
 
 import shapley_core
 from pipelines.compiling import version_name
-from pipelines.remote.connection import Cluster, ConflictError
+from pipelines.remote.connection import AbsentError, Cluster, ConflictError
 from shapley_core.errors import UserError, did_you_mean
 
 _NAME = re.compile(r"(?P<release>.+)-[0-9a-f]{12}")
@@ -42,15 +42,16 @@ class PipelineVersion:
                 "project, or leave --version away to run this one"
             )
 
-    def tasks(self) -> set[str]:
-        """Names of the tasks that run something, those in loops included."""
-        components = self.spec["components"]
-        return {
-            name
-            for component in (self.spec["root"], *components.values())
-            for name, task in component.get("dag", {}).get("tasks", {}).items()
-            if "executorLabel" in components[task["componentRef"]["name"]]
-        }
+
+def task_names(spec: Mapping[str, Any]) -> set[str]:
+    """Names of a pipeline's tasks that run something, those in loops included."""
+    components = spec["components"]
+    return {
+        name
+        for component in (spec["root"], *components.values())
+        for name, task in component.get("dag", {}).get("tasks", {}).items()
+        if "executorLabel" in components[task["componentRef"]["name"]]
+    }
 
 
 def inputs(spec: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,10 +141,20 @@ def version_names(cluster: Cluster, pipeline_id: str) -> dict[str, str]:
     return {version.pipeline_version_id: version.display_name for version in versions}
 
 
-def version_of(cluster: Cluster, reference: Any) -> PipelineVersion:
-    """The version that a run or a schedule refers to."""
-    version = cluster.ask(cluster.client.get_pipeline_version, reference.pipeline_id, reference.pipeline_version_id)
-    return _kept(version)
+def spec_of(cluster: Cluster, run: Any) -> Mapping[str, Any]:
+    """The pipeline that a run is of.
+
+    Raises:
+        UserError: it was deleted.
+    """
+    if run.pipeline_spec is not None:
+        return _without_platform(run.pipeline_spec)
+    reference = run.pipeline_version_reference
+    try:
+        version = cluster.ask(cluster.client.get_pipeline_version, reference.pipeline_id, reference.pipeline_version_id)
+    except AbsentError:
+        raise UserError(f"the pipeline version of the run {run.run_id} has been deleted") from None
+    return _without_platform(version.pipeline_spec)
 
 
 def _pipeline_id(cluster: Cluster, pipeline: str) -> str | None:
@@ -167,11 +178,16 @@ def _find(cluster: Cluster, pipeline_id: str, name: str) -> PipelineVersion | No
 
 
 def _kept(version: Any) -> PipelineVersion:
-    # A pipeline with settings for Kubernetes is kept as a pair.
-    spec = version.pipeline_spec.get("pipeline_spec", version.pipeline_spec)
+    spec = _without_platform(version.pipeline_spec)
     return PipelineVersion(
         spec["pipelineInfo"]["name"], version.pipeline_id, version.display_name, version.pipeline_version_id, spec
     )
+
+
+def _without_platform(kept: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A pipeline's specification; Kubeflow keeps one with settings for Kubernetes as a pair of both."""
+    spec: Mapping[str, Any] = kept.get("pipeline_spec", kept)
+    return spec
 
 
 def _equals(key: str, text: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipelines.local import exclusive, publish
 from pipelines.remote.connection import Cluster
-from pipelines.remote.pipeline_versions import version_of
+from pipelines.remote.pipeline_versions import spec_of
 from pipelines.remote.runs import get
 from shapley_core.errors import UserError
 from shapley_core.storage import open_store
@@ -37,7 +37,7 @@ def fetch(cluster: Cluster, run_id: str, out: Path, pipeline_root: str) -> None:
             f"the run {run_id} does not say where its artifacts are: give the cluster's place with --pipeline-root "
             "(defaultPipelineRoot in the ConfigMap kfp-launcher of the run's namespace)"
         )
-    pipeline = version_of(cluster, run.pipeline_version_reference).pipeline
+    pipeline = spec_of(cluster, run)["pipelineInfo"]["name"]
     with exclusive(out), tempfile.TemporaryDirectory(dir=out, prefix=".fetching-") as folder:
         _download(f"{_address(root)}/{pipeline}/{run_id}/{_TASK}", Path(folder))
         publish(Path(folder), out)

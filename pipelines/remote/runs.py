@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.remote.connection import AbsentError, Cluster, UnreachableError
-from pipelines.remote.pipeline_versions import PipelineVersion, version_of
+from pipelines.remote.pipeline_versions import PipelineVersion, spec_of, task_names
 from shapley_core.errors import UserError
 
 #: Seconds between two looks at a run, and those for which the server may be away while one is followed.
@@ -84,7 +84,7 @@ def follow(cluster: Cluster, run_id: str, show: Callable[[str], None]) -> Any:
         try:
             run = get(cluster, run_id)
             if names is None:
-                names = version_of(cluster, run.pipeline_version_reference).tasks()
+                names = task_names(spec_of(cluster, run))
         except UnreachableError as error:
             away = away or time.monotonic()
             if time.monotonic() - away > PATIENCE:

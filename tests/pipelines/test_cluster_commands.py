@@ -304,6 +304,25 @@ def test_interrupted_while_following(
     assert f"the run goes on; follow it with: status {started.run_id} --wait" in ended.out
 
 
+def test_token_that_is_renewed_and_one_that_is_not(
+    server: KfpApi, command: CommandLine, started: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+
+    def renewed(run: Any) -> None:
+        run.state = "RUNNING"
+        server.token = {"first": "second", "second": "third"}[str(server.token)]
+        file.write_text(server.token if server.token == "second" else "late")
+
+    server.token = "first"
+    file.write_text("first")
+    server.on_look = renewed
+    told = command("status", started.run_id, "--wait", "--token-file", file).sentence
+    assert server.token == "third"
+    assert "does not take the token (401)" in told
+    assert told.endswith(f"; the run goes on; follow it with: status {started.run_id} --wait")
+
+
 # --- status
 
 
@@ -335,6 +354,18 @@ def test_latest_runs(server: KfpApi, command: CommandLine, monkeypatch: pytest.M
     assert text.index("openmoji") < text.index("digits")
     for run in server.runs.values():
         assert run.run_id in text
+
+
+def test_runs_that_somebody_else_made(server: KfpApi, command: CommandLine, started: Any) -> None:
+    script(server, [task("train", "RUNNING")], [task("train", "SUCCEEDED")])
+    (version,) = server.versions.values()
+    server.versions.clear()
+    assert (
+        f"the pipeline version of the run {started.run_id} has been deleted"
+        in command("status", started.run_id).sentence
+    )
+    started.pipeline_spec, started.pipeline_version_reference = version.pipeline_spec, None
+    assert any("train" in line and "done" in line for line in command.lines("status", started.run_id))
 
 
 def test_no_such_run(server: KfpApi, command: CommandLine) -> None:
@@ -614,6 +645,17 @@ def test_kubectls_configuration(
     server.token = "not-a-secret"
     command.lines("status")
     assert server.requests[-1][1].startswith("/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy/")
+
+
+def test_our_token_counts_before_kubectls(
+    server: KfpApi, command: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KF_PIPELINES_ENDPOINT")
+    location = "kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION"
+    monkeypatch.setattr(location, str(kubeconfig(tmp_path, server.address)))
+    server.token = "ours"
+    monkeypatch.setenv("KF_PIPELINES_TOKEN", "ours")
+    command.lines("status")
 
 
 def test_kfps_saved_namespace(server: KfpApi, command: CommandLine, tmp_path: Path) -> None:

@@ -40,19 +40,21 @@ def _wheels(requirements: Sequence[str], *options: str) -> dict[str, str]:
 def main() -> None:
     """Write images/*.lock."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    light, heavy = project["dependencies"], project["optional-dependencies"]["diffusion"]
     # A tracking server needs MLflow's client alone; the whole of it keeps runs in a local database, which no pod has.
-    light = [requirement.replace("mlflow", "mlflow-skinny") for requirement in project["dependencies"]]
-    torch, *heavy = sorted(project["optional-dependencies"]["diffusion"], key=lambda name: _named(name) != "torch")
+    light = [requirement.replace("mlflow", "mlflow-skinny") for requirement in light]
     # A task needs Kubeflow's executor alone: by its own convention, the package without what the client depends on.
-    kfp = [requirement for requirement in light if _named(requirement) == "kfp"]
-    light = [requirement for requirement in light if requirement not in kfp]
+    (kfp,) = (requirement for requirement in light if _named(requirement) == "kfp")
+    (torch,) = (requirement for requirement in heavy if _named(requirement) == "torch")
+    light.remove(kfp)
+    heavy.remove(torch)
     images = {
         "estimator": light,
         "diffusion-cpu": [*light, *heavy, f"{torch}+cpu"],
         "diffusion-cuda": [*light, *heavy, torch.replace("==", "===")],
     }
     for image, requirements in images.items():
-        wheels = _wheels(requirements) | _wheels(kfp, "--no-deps")
+        wheels = _wheels(requirements) | _wheels([kfp], "--no-deps")
         (ROOT / "images" / f"{image}.lock").write_text(_HEADER + "".join(line for _, line in sorted(wheels.items())))
 
 

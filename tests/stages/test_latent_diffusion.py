@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from attributions import attributed
 from tiny import TINY
 
 from shapley_core.config import resolve
@@ -34,6 +35,10 @@ def test_values_add_up_and_the_autoencoder_is_told(latent: Path) -> None:
     assert total == pytest.approx(result["full_value"] - result["null_value"])
     assert "loss of the autoencoder" in (latent / "report.html").read_text().lower()
     assert (pd.read_parquet(latent / "utilities.parquet")["status"] == "ok").all()
+
+
+def test_every_baseline_attributes_by_latents(latent: Path, tmp_path: Path) -> None:
+    attributed(latent.parent, tmp_path, n=10)
 
 
 def test_the_pruned_model_carries_the_autoencoder_and_the_latents(latent: Path) -> None:

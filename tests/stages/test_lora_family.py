@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from attributions import attributed
 from captioned import lora_overrides, save_base
 from safetensors.torch import load_file
 
@@ -51,6 +52,10 @@ def test_values_add_up_and_every_curve_is_told(valued: Path) -> None:
     assert (pd.read_parquet(valued / "utilities.parquet")["status"] == "ok").all()
     report = (valued / "report.html").read_text()
     assert "loss of the base model" in report.lower() and "autoencoder" in report
+
+
+def test_every_baseline_attributes_by_the_adapter_and_latents(valued: Path, tmp_path: Path) -> None:
+    attributed(valued.parent, tmp_path, n=5)
 
 
 def test_what_is_kept_of_a_coalition_is_its_adapter(valued: Path) -> None:

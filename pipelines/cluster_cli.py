@@ -194,8 +194,7 @@ def status(
         )
         return
     run = runs.get(cluster, run_id)
-    took = runs.seconds(run, "created_at", "finished_at")
-    _say(console, f"{run.display_name}: {str(run.state).lower()}{f', {in_words(took)}' if took is not None else ''}")
+    _say(console, f"{run.display_name}: {str(run.state).lower()}, {in_words(runs.seconds(run))}")
     _addresses(console, cluster, run)
     _print(console, ("task", "state"), runs.progress(run, task_names(spec_of(cluster, run))).items())
     if runs.has_ended(run):
@@ -464,11 +463,12 @@ def _follow(console: Console, cluster: "Cluster", run: Any) -> None:
 def _conclude(console: Console, cluster: "Cluster", run: Any) -> None:
     """Say what came of a run; raise :class:`PipelineFailedError` for one that did not succeed."""
     from pipelines.remote import runs
+    from pipelines.remote.pipeline_versions import spec_of, task_names
 
     if run.state == "SUCCEEDED":
         _say(console, f"succeeded; bring its results with: fetch {run.run_id} --out FOLDER")
         return
-    why = "; ".join(f"{task} failed{f' ({said})' if said else ''}" for task, said in runs.failures(run))
+    why = "; ".join(runs.failures(run, task_names(spec_of(cluster, run))))
     raise PipelineFailedError(
         f"the run {run.run_id} ended as {run.state.lower()}{f': {why}' if why else ''}. Logs of its tasks are at "
         f"{cluster.client.page_address(f'runs/details/{run.run_id}')}"

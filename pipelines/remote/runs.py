@@ -114,25 +114,18 @@ def progress(run: Any, names: Container[str]) -> dict[str, str]:
         names: tasks that run something; Kubeflow lists its own beside them.
     """
     states: dict[str, Counter[str]] = {}
-    for task in sorted(tasks(run), key=lambda task: task.create_time):
+    for task in sorted(tasks(run), key=lambda task: task.create_time or datetime.now(UTC)):
         if task.display_name in names:
             states.setdefault(task.display_name, Counter())[_in_words(task.state)] += 1
-    return {
-        name: ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
-        if counts.total() > 1
-        else next(iter(counts))
-        for name, counts in states.items()
-    }
+    return {name: _phrase(counts) for name, counts in states.items()}
 
 
-def failures(run: Any) -> list[tuple[str, str]]:
-    """The tasks that failed and what Kubeflow says of it."""
+def failures(run: Any, names: Container[str]) -> list[str]:
+    """The tasks that failed, each with what Kubeflow says of it: of those in ``names``, otherwise of its own."""
     failed = [task for task in tasks(run) if task.state == "FAILED"]
-    # Graphs fail with what is in them; the innermost says why.
-    parents = {task.parent_task_id for task in failed}
-    return [
-        (task.display_name, task.error.message if task.error else "") for task in failed if task.task_id not in parents
-    ]
+    # What is around a failed task, a loop or the whole graph, fails with it.
+    told = [task for task in failed if task.display_name in names] or failed
+    return [f"{task.display_name} failed{f' ({task.error.message})' if task.error else ''}" for task in told]
 
 
 def tasks(run: Any) -> list[Any]:
@@ -140,13 +133,11 @@ def tasks(run: Any) -> list[Any]:
     return (run.run_details and run.run_details.task_details) or []
 
 
-def seconds(item: Any, began: str, ended: str) -> float | None:
-    """How long a run or a task took, or has taken so far; None where it has not begun."""
-    start, end = getattr(item, began), getattr(item, ended)
-    if start is None:
-        return None
+def seconds(run: Any) -> float:
+    """How long a run took, or has taken so far."""
     # An end before the beginning is Kubeflow's word for none.
-    return float(((end if end and end >= start else datetime.now(UTC)) - start).total_seconds())
+    has_end = run.finished_at is not None and run.finished_at >= run.created_at
+    return float(((run.finished_at if has_end else datetime.now(UTC)) - run.created_at).total_seconds())
 
 
 def mlflow_address(run: Any) -> str | None:

@@ -261,6 +261,9 @@ def test_a_run_that_fails(server: KfpApi, command: CommandLine, started: Any) ->
         f"error: the run {started.run_id} ended as failed: score failed (Error (exit code 137)). Logs of its tasks are "
         f"at {server.address}/#/runs/details/{started.run_id}"
     ]
+    # Kubeflow's own pods may fail, too.
+    script(server, [task("train-driver", "FAILED")], ends="FAILED")
+    assert "ended as failed: train-driver failed. Logs" in command("status", started.run_id).err
 
 
 def test_a_server_that_is_away_for_a_while(

@@ -9,9 +9,7 @@ from components.prune.component import prune
 from components.reference.component import reference
 from components.train.component import train
 from pipelines.measure_coalitions import measure_coalitions
-from pipelines.resources import accelerate, settle
-
-_LIGHT_CPU, _LIGHT_MEMORY = "1", "2Gi"
+from pipelines.resources import LIGHT_CPU, LIGHT_MEMORY, accelerate, settle
 
 
 @dsl.pipeline(
@@ -39,7 +37,7 @@ def valuation(
 
     Args:
         store: Where models and utilities are kept from run to run, s3://bucket/prefix or a shared folder.
-        preset: What to value and how; names a file in shapley_core/presets.
+        preset: What to value and how; digits, openmoji, openmoji-ldm, openmoji-lora, cifar20, celebahq or artbench.
         data: Your own images, e.g. s3://bucket/images with one folder per contributor; empty: the preset's.
         coalitions: Coalitions of contributors to measure, the more the narrower the intervals; 0: as the preset says.
         shard_size: Coalitions that one task measures; 0: as the preset says.
@@ -102,7 +100,7 @@ def valuation(
         tracking_uri=tracking_uri,
     )
     for task in (planned, solved):
-        settle(task, cpu=_LIGHT_CPU, memory=_LIGHT_MEMORY)
+        settle(task, cpu=LIGHT_CPU, memory=LIGHT_MEMORY)
         # Small matrices: more threads of the linear algebra only get into each other's way.
         task.set_env_variable("OMP_NUM_THREADS", "1")
     for task in (prepared, trained, smaller, game):

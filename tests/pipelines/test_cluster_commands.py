@@ -183,6 +183,10 @@ def test_several_users(server: KfpApi, command: CommandLine) -> None:
     assert [experiment.namespace for experiment in server.experiments.values()] == ["team-a"]
     assert len(command.lines("status", "--namespace", "team-a")) == 2
     assert "namespace is empty" in command("status").sentence
+    schedule(command, "weekly", "0 0 3 * * 1", "--namespace", "team-a")
+    assert len(command.lines("schedule", "list", "--namespace", "team-a")) == 2
+    assert len(command.lines("schedule", "list", "--namespace", "team-b")) == 1
+    assert len(server.pipelines) == len(server.versions) == len(server.experiments) == 1
 
 
 @pytest.mark.parametrize(

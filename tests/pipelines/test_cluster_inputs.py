@@ -1,6 +1,7 @@
 """The pipeline's inputs, from what people fill in in the Kubeflow UI to the configuration that prepare writes."""
 
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,11 @@ def test_the_pipelines_defaults_say_what_the_preset_says(preset: str) -> None:
     defaults = {name: parameters[name].get("defaultValue", "") for name in names}
     assert of(**defaults) == {}
     assert resolve(preset, of(**defaults)) == resolve(preset)
+
+
+def test_the_ui_names_every_preset() -> None:
+    told = specification()["root"]["inputDefinitions"]["parameters"]["preset"]["description"]
+    assert set(re.findall(r"[a-z0-9-]+", told)) >= set(preset_names())
 
 
 @pytest.mark.parametrize(

@@ -408,6 +408,21 @@ class GameConfig(Section):
         "on its data from scratch, the truth that fine-tuning stands in for, at many times the cost; or the pruned "
         "model after forgetting the others' data, which the paper compares with them (appendix D.4)",
     )
+    model_contributors: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="contributors whose images make the full and the pruned model and the property's references; the "
+        "others joined later and are in coalitions alone (docs/recurring.md); null: everybody",
+    )
+
+    @model_validator(mode="after")
+    def _only_what_was_learnt_is_forgotten(self) -> "GameConfig":
+        if self.model_contributors and self.unlearns:
+            raise ValueError(
+                f"model_contributors and coalition_model {self.coalition_model} exclude each other: the model would "
+                "have to forget images that it was never trained on"
+            )
+        return self
 
     @property
     def retrains(self) -> bool:

@@ -22,10 +22,13 @@ import pandas as pd
 
 from shapley_core.errors import UserError
 from shapley_core.estimators.result import Attribution
+from shapley_core.history import Earlier, PastValuation
 
 #: MLflow's limits (mlflow.utils.validation); one entry beyond them makes a server refuse the whole batch.
 _MAX_KEY, _MAX_PARAM, _MAX_TAG, _MAX_TITLE = 250, 6000, 5000, 500
 _PARAMS_PER_BATCH, _METRICS_PER_BATCH = 100, 1000
+#: Values of earlier valuations that are logged again, at most, each with its interval.
+_MAX_PAST = 2000
 
 #: How MLflow's client behaves in this process; what the user set in the environment stays.
 _CLIENT_SETTINGS = {
@@ -148,6 +151,26 @@ def coalition_curves(utilities: pd.DataFrame) -> dict[str, dict[str, list[float]
     for kind in ("training", "sampling", "scoring"):
         curves[f"coalition/{kind}_seconds"] = rows[f"{kind}_seconds"]
     return {name: {"step": steps, "value": column.astype(float).tolist()} for name, column in curves.items()}
+
+
+def history_curves(past: Earlier, now: PastValuation) -> dict[str, dict[str, list[float]]]:
+    """Value and interval of each contributor over a series of valuations; the step is the number of the valuation.
+
+    ``history/value/<contributor>``, ``history/ci_low/<contributor>`` and ``history/ci_high/<contributor>``, of those
+    who are valued now; of fewer valuations where there are very many contributors.
+    """
+    names = {row.contributor: safe_name(row.contributor) for row in now.contributors}
+    steps = range(past.count - len(past.shown), past.count + 1)
+    numbered = [*zip(steps, [*past.shown, now], strict=True)]
+    curves: dict[str, dict[str, list[float]]] = {}
+    for step, valuation in numbered[-max(1, _MAX_PAST // len(names)) :]:
+        for row in valuation.contributors:
+            for kind, number in (("value", row.value), ("ci_low", row.ci_low), ("ci_high", row.ci_high)):
+                if row.contributor in names and number is not None:
+                    curve = curves.setdefault(f"history/{kind}/{names[row.contributor]}", {"step": [], "value": []})
+                    curve["step"].append(float(step))
+                    curve["value"].append(number)
+    return curves
 
 
 def safe_name(name: str) -> str:

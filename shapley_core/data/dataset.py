@@ -14,7 +14,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,6 +169,24 @@ class ContributorDataset:
             row[:] = np.asarray(image).reshape(row.shape)
         return pixels
 
+    def only(self, contributors: Iterable[str]) -> "ContributorDataset":
+        """The data set of these contributors alone: the very one (:attr:`digest`, classes) that it is without the rest.
+
+        Raises:
+            KeyError: a contributor that is not in the data set.
+        """
+        place = {entry.name: (entry, start) for entry, start in zip(self.entries, self._starts, strict=False)}
+        chosen = [place[name] for name in sorted(set(contributors))]
+        table = pa.concat_tables([self.table.slice(start, entry.n_images) for entry, start in chosen])
+        names = self.label_names
+        if names:
+            ids = table["label"].to_numpy()
+            present, renumbered = np.unique(ids, return_inverse=True)
+            names = tuple(names[i] for i in present)
+            at = table.column_names.index("label")
+            table = table.set_column(at, "label", pa.array(renumbered.astype(np.int64)))
+        return replace(self, table=table, entries=tuple(entry for entry, _ in chosen), label_names=names)
+
     @property
     def contributor_ids(self) -> np.ndarray:
         """Which of :attr:`contributors` each image belongs to, int64 of shape (N,), in the order of :meth:`images`
@@ -192,12 +210,17 @@ class ContributorDataset:
 
     def _blocks(self, contributors: Iterable[str] | None = None) -> list[tuple[int, int]]:
         """First row and number of rows of each wanted contributor, in the order of fingerprints."""
-        starts = np.cumsum([0, *(entry.n_images for entry in self.entries)]).tolist()
-        place = {entry.name: (entry, start) for entry, start in zip(self.entries, starts, strict=False)}
+        place = {entry.name: (entry, start) for entry, start in zip(self.entries, self._starts, strict=False)}
         wanted = [place[name] for name in set(self.contributors if contributors is None else contributors)]
         # Equal fingerprints are equal images, so it does not matter which of them comes first.
         wanted.sort(key=lambda pair: (pair[0].fingerprint, pair[0].name))
         return [(start, entry.n_images) for entry, start in wanted]
+
+    @property
+    def _starts(self) -> list[int]:
+        """The first row of each contributor, and the number of rows."""
+        starts: list[int] = np.cumsum([0, *(entry.n_images for entry in self.entries)]).tolist()
+        return starts
 
     def _column(self, name: str) -> pa.ChunkedArray:
         chunks = [self.table[name].slice(start, n).combine_chunks() for start, n in self._blocks()]

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -118,6 +118,7 @@ def make_plan(
     seed: int,
     shard_size: int,
     unions: Mapping[str, str] | None = None,
+    model_contributors: Collection[str] | None = None,
 ) -> Plan:
     """Draws the coalitions of a valuation and shares them out among shards.
 
@@ -133,9 +134,12 @@ def make_plan(
             but the column ``shard``.
         unions: contributor name to the name of the union that it belongs to (the design ``two_level``, the estimator
             ``owen``); None: there are none.
+        model_contributors: those who were there before the others joined, in the order of their names: the design
+            ``paired`` then takes up the coalitions drawn before each joined; None: everybody.
 
     Raises:
-        UserError: fewer than two contributors, one without a union where others have one, or what
+        UserError: fewer than two contributors, one without a union where others have one, model contributors that do
+            not exist or are too few, or what
             :func:`~shapley_core.games.designs.draw_design` refuses.
     """
     if shard_size < 1:
@@ -144,9 +148,13 @@ def make_plan(
     hashes = tuple(fingerprints[name] for name in names)
     n = len(names)
     numbers = _union_numbers(names, unions) if unions else ()
-    drawn = draw_design(design, n, n_coalitions, seed, numbers)
+    joined = joined_later(names, model_contributors)
+    drawn = draw_design(design, n, n_coalitions, seed, numbers, len(joined))
 
     membership = np.vstack([np.zeros(n, dtype=bool), np.ones(n, dtype=bool), drawn.membership])
+    if joined:
+        in_order_of_joining = sorted(range(n), key=lambda i: (names[i] in joined, i))
+        membership[:, in_order_of_joining] = membership.copy()
     members = [np.flatnonzero(row).tolist() for row in membership]
     keys = [coalition_key(hashes[i] for i in row) for row in members]
     shard_of = _shards(list(dict.fromkeys(keys)), shard_size)
@@ -163,6 +171,27 @@ def make_plan(
         }
     )
     return Plan(names, hashes, design, table, drawn.orders, numbers)
+
+
+def joined_later(names: Collection[str], model_contributors: Collection[str] | None) -> list[str]:
+    """Those of ``names`` who are none of ``model_contributors`` (None: everybody is).
+
+    Raises:
+        UserError: a model contributor is none of ``names``, or there is but one.
+    """
+    if model_contributors is None:
+        return []
+    if strangers := [name for name in model_contributors if name not in names]:
+        guess = did_you_mean(strangers[0], names)
+        raise UserError(
+            f"game.model_contributors names '{strangers[0]}', and there is no such contributor; {guess} "
+            "A model cannot be kept without the images it was trained on: leave out who is gone, and it is trained anew"
+        )
+    if len({*model_contributors}) < 2:
+        raise UserError(
+            "game.model_contributors names one contributor, and a valuation needs at least two to start from"
+        )
+    return sorted({*names} - {*model_contributors})
 
 
 def _union_numbers(names: tuple[str, ...], unions: Mapping[str, str]) -> tuple[int, ...]:

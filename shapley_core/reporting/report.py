@@ -18,6 +18,7 @@ from shapley_core.estimators.convergence import Convergence
 from shapley_core.estimators.result import Attribution
 from shapley_core.formats import number_format
 from shapley_core.games.measured import MeasuredGame
+from shapley_core.history import SinceLastTime
 from shapley_core.payout import Payout
 from shapley_core.reporting import figures, portraits
 from shapley_core.reporting.templates import page_environment
@@ -49,6 +50,7 @@ class ReportData:
         notes: warnings, each a sentence.
         payout: amounts of money by the values; None where none was asked for or possible.
         unions: what the members of each union are worth together, in the order to be shown; empty: there are none.
+        since: what has changed since the last valuation of the series; None: this is the first.
     """
 
     attribution: Attribution
@@ -67,6 +69,7 @@ class ReportData:
     notes: Sequence[str] = ()
     payout: Payout | None = None
     unions: Mapping[str, float] = field(default_factory=dict)
+    since: SinceLastTime | None = None
 
 
 def render_report(data: ReportData) -> str:

@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from shapley_core.estimators.default import chosen_estimator
 from shapley_core.games.measured import MeasuredGame, measured_game
 from shapley_core.games.plan import Plan
 from shapley_core.games.utilities import merge_utilities, read_utilities, write_utilities
+from shapley_core.history import PastValuation, compare, earlier, remember, series_of
 from shapley_core.payout import Payout, pay_out
 from shapley_core.reporting.figures import figures
 from shapley_core.reporting.report import ReportData, render_report
@@ -38,12 +39,14 @@ from shapley_core.stages.game_files import (
 )
 from shapley_core.stages.stopping import first_measured
 from shapley_core.storage import open_store
-from shapley_core.tracking import Tracked, coalition_curves, log_run, value_metrics
+from shapley_core.tracking import Tracked, coalition_curves, history_curves, log_run, value_metrics
 
 logger = logging.getLogger(__name__)
 
 #: Members named in the title of a coalition's sample grid; the rest are counted.
 _NAMED_MEMBERS = 4
+#: Facts of a task that are none of the run's.
+_OF_A_TASK = ("reused", "fine_tuned")
 _LIBRARIES = ("torch", "diffusers", "torch-pruning", "kfp", "mlflow", "numpy")
 
 
@@ -95,6 +98,14 @@ def estimate(
         if stopped and begun is not drawn:
             attribution.diagnostics["stopped"] = f"Stopped after {game.n_planned} of {n_drawn} coalitions: {stopped}."
 
+    root = open_store(store)
+    now = _record(settings, attribution, drawn, records, reference)
+    past = earlier(root, now)
+    since = compare(past.shown[-1], now, **_effort(records, table, game)) if past.shown else None
+    for warning in since.warnings() if since else []:
+        logger.warning("%s", warning)
+        attribution.diagnostics["warnings"].append(warning)
+
     record.finished = time.time()
     records.append(record)
     seconds = stage_seconds(records)
@@ -120,15 +131,37 @@ def estimate(
         ],
         payout=payout,
         unions=_of_unions(settings, attribution),
+        since=since,
     )
     _write_results(results, report, table, config)
-    tracked = _track(settings, report, tracking_uri, results)
+    remember(root, now)
+    tracked = _track(settings, report, history_curves(past, now), now.series, tracking_uri, results)
     if tracked.warning:
         logger.warning("%s", tracked.warning)
     if tracked.ui_hint:
         logger.info("MLflow: %s", tracked.ui_hint)
         (results / "mlflow.txt").write_text(tracked.ui_hint + "\n")
     return value_metrics(attribution)
+
+
+def _record(
+    settings: ValuationConfig, attribution: Attribution, drawn: Plan, logs: Sequence[StageLog], reference: Path
+) -> PastValuation:
+    """What the next valuation of the series will be compared with."""
+    return PastValuation.of(
+        attribution,
+        dict(zip(drawn.contributors, drawn.fingerprints, strict=True)),
+        series_of(settings, attribution.estimator),
+        read_game_id(reference),
+        next(str(log.facts["dataset"]) for log in logs if "dataset" in log.facts),
+    )
+
+
+def _effort(logs: Sequence[StageLog], table: pd.DataFrame, game: MeasuredGame) -> dict[str, int]:
+    """How many coalitions this run measured, and of how many the utility was known."""
+    status = table.loc[table["property"] == game.property, "status"]
+    measured = sum(int(log.facts.get("fine_tuned", 0)) for log in logs) - int((status != "ok").sum())
+    return {"measured": max(measured, 0), "reused": int((status == "ok").sum()) - max(measured, 0)}
 
 
 def _of_unions(settings: ValuationConfig, attribution: Attribution) -> dict[str, float]:
@@ -189,7 +222,7 @@ def _facts(settings: ValuationConfig, logs: Sequence[StageLog], reference: Path)
         "game id": read_game_id(reference),
     }
     for log in logs:
-        facts |= {name.replace("_", " "): value for name, value in log.facts.items() if name != "reused"}
+        facts |= {name.replace("_", " "): value for name, value in log.facts.items() if name not in _OF_A_TASK}
     facts |= {"machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, {platform.system()}"}
     return facts | {library: version(library) for library in _LIBRARIES if _installed(library)}
 
@@ -208,6 +241,8 @@ def _write_results(results: Path, report: ReportData, utilities: pd.DataFrame, c
         "game_id": report.facts["game id"],
         "dataset": report.facts["dataset"],
     }
+    if report.since:
+        values["since_last_time"] = report.since.to_dict()
     if report.unions:
         values["unions"] = [{"union": union, "value": value} for union, value in report.unions.items()]
     (results / "values.json").write_text(
@@ -222,7 +257,14 @@ def _write_results(results: Path, report: ReportData, utilities: pd.DataFrame, c
     shutil.copyfile(config, results / "config.yaml")
 
 
-def _track(settings: ValuationConfig, report: ReportData, tracking_uri: str, results: Path) -> Tracked:
+def _track(
+    settings: ValuationConfig,
+    report: ReportData,
+    history: Mapping[str, Mapping[str, list[float]]],
+    series: str,
+    tracking_uri: str,
+    results: Path,
+) -> Tracked:
     pictures = results / "figures"
     pictures.mkdir(exist_ok=True)
     for name, png in figures(report).items():
@@ -238,10 +280,11 @@ def _track(settings: ValuationConfig, report: ReportData, tracking_uri: str, res
         | numbers
         | {f"seconds/{stage}": seconds for stage, seconds in report.stage_seconds.items()}
         | {f"wall_seconds/{kind}": seconds for kind, seconds in report.time_split.items()},
-        curves={**report.curves, **coalition_curves(report.utilities)},
+        curves={**report.curves, **history, **coalition_curves(report.utilities)},
         tags={
             "game_id": str(report.facts["game id"]),
             "preset": settings.preset,
+            "series": series,
             "estimator": attribution.estimator,  # the parameter may say auto
         },
         tables={"values": attribution.to_frame()},

@@ -78,6 +78,7 @@ def finetune_subset(
             log.facts["stopped"] = judgement.why
             missing = []
     logger.info("shard %d: %d coalitions to fine-tune, %d done before", shard, len(missing), len(rows) - len(missing))
+    log.facts["fine_tuned"] = len(missing)
     if missing:
         device = compute_device(settings.run.loop_threads)
         network = coalition_network(settings, pruned).to(device)

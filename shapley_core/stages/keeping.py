@@ -34,6 +34,15 @@ def base_data(dataset: Path) -> Path:
     return dataset / BASE
 
 
+def model_data(settings: ValuationConfig, data: ContributorDataset) -> ContributorDataset:
+    """The images that the full and the pruned model and the properties' references are made from.
+
+    Everybody's, or those of ``game.model_contributors``: then all of it is what it was before the others joined.
+    """
+    chosen = settings.game.model_contributors
+    return data.only(chosen) if chosen else data
+
+
 @dataclass(frozen=True)
 class ModelTask:
     """What a model is made from, and where to.
@@ -41,7 +50,7 @@ class ModelTask:
     Attributes:
         settings: the resolved configuration.
         dataset: folder of the data.
-        data: everybody's images.
+        data: the images that it is made from.
         folder: where the model is to stand.
         store: where the state of an interrupted training is kept, under :attr:`checkpoint`.
         key: names everything that decides the model.
@@ -92,7 +101,8 @@ def made_once(
     """
     record = StageLog(stage)
     settings = ValuationConfig.load(config)
-    data = ContributorDataset.load(dataset)
+    everybody = ContributorDataset.load(dataset)
+    data = model_data(settings, everybody)
     root = open_store(store)
     # What is absent decides nothing: an option that is added leaves the keys of models without it as they are.
     key = game_id({"data": data.digest, **parents, **settings.model_dump(include=sections, exclude_none=True)})
@@ -103,6 +113,10 @@ def made_once(
         folder.mkdir(parents=True, exist_ok=True)
         make(ModelTask(settings, dataset, data, folder, root, key, record)).save(folder / _HISTORY)
         put_folder(root, f"models/{key}", folder)
+    if data is not everybody and settings.model.family != "ddpm":
+        from shapley_core.stages.sample_space import encode_everybody  # here, because it imports torch
+
+        encode_everybody(settings, everybody, folder)
     record.recall(folder / _HISTORY)
     metrics = {name: float(value) for name, value in record.facts.items()}
     record.facts["reused"] = int(reused)

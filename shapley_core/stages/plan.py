@@ -20,6 +20,7 @@ def plan(dataset: Path, config: Path, *, plan: Path, log: Path) -> list[int]:
         settings.seed,
         settings.run.shard_size,
         settings.game.unions,
+        settings.game.model_contributors,
     )
     drawn.save(plan)
     record.facts |= {"shards": len(drawn.shards)}

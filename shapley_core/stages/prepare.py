@@ -18,7 +18,7 @@ from shapley_core.games.plan import make_plan
 from shapley_core.properties import check_property, check_requirements
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.base_model import base_images, check_base
-from shapley_core.stages.keeping import base_data
+from shapley_core.stages.keeping import base_data, model_data
 from shapley_core.stages.needs import check_given_autoencoder
 from shapley_core.stages.stopping import check_stopping
 from shapley_core.storage import open_store
@@ -56,7 +56,13 @@ def prepare(
     data = load_source(settings.data)
     game = settings.game
     plan = make_plan(
-        data.fingerprints, game.design, game.n_coalitions, settings.seed, settings.run.shard_size, game.unions
+        data.fingerprints,
+        game.design,
+        game.n_coalitions,
+        settings.seed,
+        settings.run.shard_size,
+        game.unions,
+        game.model_contributors,
     )
     check_stopping(settings, plan)
     n, drawn = len(data.contributors), int((plan.table["kind"] == "sampled").sum())
@@ -65,7 +71,7 @@ def prepare(
     if game.estimator == "exact":
         check_whole(n, drawn)
     for name in settings.property.names:
-        check_requirements(name, data, settings.property)
+        check_requirements(name, model_data(settings, data), settings.property)
     data.save(dataset)
     if (base := base_images(settings)) is not None:
         base.save(base_data(dataset))

@@ -30,7 +30,7 @@ from shapley_core.stages.game_files import (
     write_grid,
 )
 from shapley_core.stages.grids import image_grid
-from shapley_core.stages.keeping import folder_digest
+from shapley_core.stages.keeping import folder_digest, model_data
 from shapley_core.stages.networks import networks_of
 from shapley_core.stages.sample_space import Sampler, training_samples
 from shapley_core.training.loop import DiffusionTrainer, TrainingRun
@@ -48,6 +48,7 @@ def reference(
     record = StageLog("reference")
     settings = ValuationConfig.load(config)
     data = ContributorDataset.load(dataset)
+    fitted_to = model_data(settings, data)
     device = compute_device(settings.run.threads)
     images = data.images()
     order = np.random.default_rng(derive_seed(settings.seed, "grid")).permutation(len(images))
@@ -69,7 +70,7 @@ def reference(
         folder.mkdir(parents=True, exist_ok=True)
         seed = derive_seed(settings.seed, "property")
         with record.phase("training"):
-            facts = property_class.fit(data, generated["full_model"], settings.property, seed, folder)
+            facts = property_class.fit(fitted_to, generated["full_model"], settings.property, seed, folder)
         with record.phase("scoring"):
             measured = properties[name] = property_class.load(folder, settings.property)
             facts |= {fact: measured.score(pixels) for fact, pixels in generated.items()}

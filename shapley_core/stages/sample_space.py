@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from shapley_core.models.autoencoder import Autoencoder
 
 _SAMPLES = "samples.safetensors"
+#: Those of everybody, where the model was made from some contributors' images alone; not kept with the model.
+_EVERYBODYS = "everybodys_samples.safetensors"
 _PROMPTS = "prompts.safetensors"
 _PARTS = (AUTOENCODER, BASE, _SAMPLES, _PROMPTS)
 
@@ -114,6 +116,16 @@ def _encode(settings: ValuationConfig, network: "Autoencoder", images: NDArray[n
     return TrainingSamples(encode(network, images), mirrored)
 
 
+def encode_everybody(settings: ValuationConfig, data: ContributorDataset, folder: Path) -> None:
+    """Put beside a kept model what its network sees of everybody's images: it was made without some of them."""
+    from shapley_core.models.autoencoder import load_autoencoder  # here, because pixels do not need it
+
+    latents = _encode(settings, load_autoencoder(folder / AUTOENCODER), data.images())
+    prompts = TrainingSamples.load(folder / _SAMPLES).prompts
+    everyone = None if prompts is None else torch.zeros(len(latents), dtype=torch.long)
+    TrainingSamples(latents.clean, latents.mirrored, prompts, everyone).save(folder / _EVERYBODYS)
+
+
 def copy_space(source: Path, target: Path) -> None:
     """Take along to another model's folder what :func:`make_space` made."""
     for part in _PARTS:
@@ -141,7 +153,8 @@ def training_samples(settings: ValuationConfig, data: ContributorDataset, folder
     """What the network is trained on, in the order of ``data.images()``."""
     if settings.model.family == "ddpm":
         return TrainingSamples(to_model_range(data.images()))
-    return TrainingSamples.load(folder / _SAMPLES)
+    everybodys = folder / _EVERYBODYS
+    return TrainingSamples.load(everybodys if everybodys.is_file() else folder / _SAMPLES)
 
 
 @dataclass(frozen=True)

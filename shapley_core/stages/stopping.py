@@ -98,4 +98,5 @@ def first_measured(plan: Plan, utilities: pd.DataFrame, settings: ValuationConfi
         settings.seed,
         settings.run.shard_size,
         settings.game.unions,
+        settings.game.model_contributors,
     )

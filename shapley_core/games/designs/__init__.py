@@ -7,6 +7,7 @@ there, in their order, and adds new ones after them, so that a plan can be exten
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from shapley_core.errors import UserError, did_you_mean
 from shapley_core.games.designs.base import Design, sampling_distribution
@@ -32,8 +33,8 @@ __all__ = [
     "sampling_distribution",
 ]
 
-#: Name to ``design(n, n_coalitions, seed)``; ``held_out`` also takes a share, written ``held_out(0.5)``, and
-#: ``two_level`` the unions.
+#: Name to ``design(n, n_coalitions, seed)``; ``held_out`` also takes a share, written ``held_out(0.5)``,
+#: ``two_level`` the unions, and ``paired`` how many joined later.
 DESIGNS: dict[str, Callable[..., Design]] = {
     "antithetic_permutation": antithetic_permutation,
     "exhaustive": exhaustive,
@@ -51,7 +52,9 @@ DESIGNS: dict[str, Callable[..., Design]] = {
 _MERGED = "merged("
 
 
-def draw_design(name: str, n: int, n_coalitions: int, seed: int, unions: Sequence[int] = ()) -> Design:
+def draw_design(
+    name: str, n: int, n_coalitions: int, seed: int, unions: Sequence[int] = (), n_joined: int = 0
+) -> Design:
     """The design called ``name`` for ``n`` contributors.
 
     The same seed with a larger ``n_coalitions`` keeps the rows that were there and adds new ones after them;
@@ -66,6 +69,7 @@ def draw_design(name: str, n: int, n_coalitions: int, seed: int, unions: Sequenc
             ``leave_one_out`` take all they consist of.
         seed: of the draw.
         unions: (n,) number of the union that each contributor belongs to; ``two_level`` alone needs it.
+        n_joined: how many, the last ones, joined after the others were valued; ``paired`` takes up the others' draws.
 
     Raises:
         UserError: unknown design, fewer than two contributors, more coalitions than there are, or so few that
@@ -76,8 +80,8 @@ def draw_design(name: str, n: int, n_coalitions: int, seed: int, unions: Sequenc
         raise UserError(f"there is no design '{name}'; {did_you_mean(base, DESIGNS)}")
     if n < 2:
         raise UserError(f"a valuation needs at least two contributors to share among, and there is {n}")
-    arguments = [unions] if base == "two_level" else _arguments(name)
-    return DESIGNS[base](n, n_coalitions, derive_seed(seed, "design", name), *arguments)
+    own: dict[str, list[Any]] = {"two_level": [unions], "paired": [n_joined]}
+    return DESIGNS[base](n, n_coalitions, derive_seed(seed, "design", name), *own.get(name, _arguments(name)))
 
 
 def design_name(name: str) -> str:

@@ -8,6 +8,9 @@ READY  := $(VENV)/.ready
 OUT    ?= runs/digits
 PRESET ?= digits
 ARGS   ?=
+# Where models and utilities are kept: a folder, s3://bucket/prefix, or s3 for a server that is started for the run and
+# keeps them in OUT/s3. Empty: OUT/store.
+STORE  ?=
 # Test workers: two cores share the work; each test process computes with one thread.
 JOBS   ?= 2
 
@@ -17,7 +20,7 @@ JOBS   ?= 2
 help: ## List and explain every target
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
 	@echo
-	@echo '  Variables: OUT=folder for results ($(OUT)), PRESET=name ($(PRESET)), ARGS="more options of pipelines run"'
+	@echo '  Variables: OUT=folder for results ($(OUT)), PRESET=name ($(PRESET)), STORE=s3, ARGS="more options of pipelines run"'
 
 .PHONY: setup
 setup: $(READY) ## Make the virtual environment in .venv with the pinned packages
@@ -29,13 +32,28 @@ $(READY): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $(READY)
 
+WITH_S3 := $(if $(filter s3,$(STORE)),$(BIN)/python -m pipelines services s3 --folder $(OUT)/s3)
+KEPT    := $(if $(STORE),--store $(if $(WITH_S3),s3://valuations/store,$(STORE)))
+
 .PHONY: run
 run: $(READY) ## Value the ten contributors of scikit-learn's digits; results in OUT
-	$(BIN)/python -m pipelines run --preset $(PRESET) --out $(OUT) $(ARGS)
+	$(WITH_S3) $(BIN)/python -m pipelines run --preset $(PRESET) --out $(OUT) $(KEPT) $(ARGS)
+
+.PHONY: services-up
+services-up: $(READY) ## Start an S3 server (SeaweedFS) and an MLflow server to try things with; prints how to use them
+	$(BIN)/python -m pipelines services up
+
+.PHONY: services-down
+services-down: $(READY) ## Stop the servers of services-up
+	$(BIN)/python -m pipelines services down
 
 .PHONY: test
 test: $(READY) ## Run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+
+.PHONY: faults
+faults: $(READY) ## Kill tasks of a shard at twenty random moments, on local files and on S3, and say what came of it
+	OMP_NUM_THREADS=1 SHARD_KILLS=20 $(BIN)/python -m pytest -rP -k killed_at_random tests/stages/test_killed_shards.py
 
 .PHONY: lint
 lint: $(READY) ## Check style, types and the layers between packages

@@ -14,6 +14,7 @@ from rich.text import Text
 from pipelines.cluster_cli import cluster_commands
 from pipelines.evaluation_cli import evaluation_commands
 from pipelines.local import PipelineFailedError, make_folder, run_here
+from pipelines.services_cli import service_commands
 from pipelines.settings import as_overrides, check_can_be_told
 from shapley_core.config import resolve
 from shapley_core.errors import UserError, unwritable
@@ -153,6 +154,7 @@ def cost(
 
 app.add_typer(evaluation_commands)
 app.add_typer(cluster_commands)
+app.add_typer(service_commands, name="services", short_help="Start S3 and MLflow here, to try things with.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -22,6 +22,7 @@ from pipelines.settings import check_can_be_told, parsed
 from shapley_core.config import resolve
 from shapley_core.errors import UserError
 from shapley_core.forecast import in_words
+from shapley_core.storage import open_store
 
 if TYPE_CHECKING:  # Kubeflow takes half a second to import: only where a command needs it
     from pipelines.remote.connection import Cluster
@@ -391,6 +392,8 @@ def _given(
     for name in ("store", "data"):
         if (place := given.get(name)) and "://" not in place and not Path(place).is_absolute():
             raise UserError(f"--{name} {place} is on this machine: give s3://bucket/prefix, or a path that pods see")
+        if place and place.startswith("s3://"):
+            open_store(place)  # addresses that cannot be, perhaps because of keys in them, are never sent
     if Path(preset).suffix in (".yaml", ".yml"):
         raise UserError(f"--preset {preset} is on this machine: name a preset, and give what differs with --set")
     if "@" in urlsplit(str(given.get("tracking_uri", ""))).netloc:

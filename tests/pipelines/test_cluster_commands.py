@@ -205,6 +205,7 @@ def test_several_users(server: KfpApi, command: CommandLine) -> None:
         (["--store", STORE, "--data", "images"], "--data images is on this machine"),
         (["--store", STORE, "--preset", "runs/digits/config.yaml"], "is on this machine: name a preset"),
         (["--store", STORE, "--tracking-uri", "http://me:hunter2@mlflow.test"], "--tracking-uri holds a password"),
+        (["--store", "s3://AKIA:hunter2@bucket/store"], "takes no keys: set AWS_ACCESS_KEY_ID"),
         (["--store", STORE, "--version", "0.0.9-0123456789ab"], "has no version '0.0.9-0123456789ab'; the server has"),
     ],
 )

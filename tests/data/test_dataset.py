@@ -54,6 +54,29 @@ def test_image_hash_and_fingerprint_are_as_documented() -> None:
     assert dataset.digest == hashlib.sha256(fingerprint.encode()).hexdigest()
 
 
+def test_some_contributors_alone_are_the_data_set_without_the_rest(tmp_path: Path) -> None:
+    def records(name: str, label: str) -> list[ImageRecord]:
+        return [ImageRecord.encode(name, picture(ord(name[0]) + i), label=label, caption=name) for i in range(3)]
+
+    parts = {
+        "ann": records("ann", "10"),
+        "bo": records("bo", "2"),
+        "cy": records("cy", "9"),
+        "dee": records("dee", "2"),
+    }
+    whole = ContributorDataset.from_records([record for part in parts.values() for record in part], {"source": "test"})
+    whole.save(tmp_path)
+    wanted = ContributorDataset.from_records(parts["ann"] + parts["cy"], {"source": "test"})
+    for some in (whole.only(["cy", "ann"]), ContributorDataset.load(tmp_path).only(["cy", "ann"])):
+        assert (some.digest, some.entries, some.label_names) == (wanted.digest, wanted.entries, ("9", "10"))
+        assert some.captions == wanted.captions
+        np.testing.assert_array_equal(some.labels, wanted.labels)
+        np.testing.assert_array_equal(some.images(), wanted.images())
+        np.testing.assert_array_equal(some.contributor_ids, wanted.contributor_ids)
+    with pytest.raises(KeyError):
+        whole.only(["eve"])
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.permutations(range(5)), st.text(min_size=1).filter(lambda s: s.isprintable()))
 def test_fingerprint_depends_on_neither_order_nor_name(order: list[int], name: str) -> None:

@@ -1,6 +1,7 @@
 """Valuations made again in one store: a larger budget, somebody who joined, and what is told of the last time."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,18 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from tiny import TINY
 
+from shapley_core.config import ValuationConfig
+from shapley_core.data.dataset import ContributorDataset
 from shapley_core.errors import UserError
 from shapley_core.games.plan import Plan
 from shapley_core.games.store import UtilityStore
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.chain import Chain, value
 from shapley_core.stages.game_files import read_game_id, utility_file
+from shapley_core.stages.keeping import checkpoint_digest
+from shapley_core.stages.prune import prune
+from shapley_core.stages.sample_space import training_samples
+from shapley_core.stages.train import train
 from shapley_core.storage import LocalStore
 from shapley_core.tracking import safe_name
 
@@ -193,6 +200,41 @@ def test_mlflow_has_the_values_over_time(series: Series, first: Chain, larger: C
                 if row["contributor"] == name
             }
             assert {point.step: point.value for point in points} == pytest.approx(expected)
+
+
+def test_latents_of_who_joined_are_made_by_the_autoencoder_that_stays(series: Series, tmp_path: Path) -> None:
+    latent = {
+        "model__family": "ldm",
+        "model__autoencoder__steps": 3,
+        "model__autoencoder__block_out_channels": [8, 16],
+        "model__autoencoder__norm_num_groups": 4,
+    }
+    (tmp_path / "images").mkdir()
+    for name in FIRST:
+        shutil.copytree(series.images / name, tmp_path / "images" / name)
+    changes = {**latent, "data__path": str(tmp_path / "images")}
+    chains = []
+    for name, chosen in (("before", None), ("after", FIRST)):
+        chain = Chain(tmp_path / name, str(tmp_path / "store"))
+        chain.prepare("digits", series.settings(**changes, game__model_contributors=chosen))
+        inputs = chain.path("dataset"), chain.path("config")
+        train(*inputs, chain.store, model=chain.path("model"), log=chain.path("train.log"))
+        prune(*inputs, chain.path("model"), chain.store, pruned=chain.path("pruned"), log=chain.path("prune.log"))
+        chains.append(chain)
+        add_images(tmp_path / "images", f"{JOINED}{len(chains)}", 7)
+    before, after = chains
+    settings = ValuationConfig.load(after.path("config"))
+    old, new = (ContributorDataset.load(chain.path("dataset")) for chain in chains)
+    for model in ("model", "pruned"):
+        assert checkpoint_digest(before.path(model)) == checkpoint_digest(after.path(model))
+        few = training_samples(settings, old, before.path(model)).clean
+        everybody = training_samples(settings, new, after.path(model)).clean
+        assert (len(few), len(everybody)) == (5 * 24, 6 * 24)
+        owner = np.array(new.contributors)[new.contributor_ids]
+        torch.testing.assert_close(everybody[torch.from_numpy(owner != f"{JOINED}1")], few, rtol=0, atol=1e-5)
+    # What is kept with the models is theirs alone.
+    assert not list((tmp_path / "store").rglob("everybodys*"))
+    assert len(list((tmp_path / "store" / "models").iterdir())) == 3
 
 
 @pytest.mark.parametrize(

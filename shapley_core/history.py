@@ -235,6 +235,11 @@ class SinceLastTime:
     measured: int
     confidence: float
 
+    @property
+    def same_people(self) -> bool:
+        """Are the contributors and their images those of then?"""
+        return not (self.new or self.gone or any(move.other_images for move in self.moves))
+
     def warnings(self) -> list[str]:
         """The sentence for contributors whose values moved by more than the intervals allow; none where none did."""
         moved = [move for move in self.moves if move.beyond]
@@ -242,11 +247,12 @@ class SinceLastTime:
             return []
         named = ", ".join(f"{move.now.contributor} by {move.by:+.3g}" for move in moved[:_NAMED])
         more = f" and {len(moved) - _NAMED} more" if len(moved) > _NAMED else ""
-        why = (
-            "The game is the same, so it is the coalitions that disagree"
-            if self.same_game
-            else "The models were trained anew or on other settings, and intervals do not cover what that changes"
-        )
+        if not self.same_game:
+            why = "The models were trained anew or other settings changed, and intervals do not cover what that changes"
+        elif self.same_people:
+            why = "Models and contributors are the same, so it is the coalitions measured, or the estimators, that differ"
+        else:
+            why = "The models are the same, but not the contributors, who share what their images have in common"
         return [
             f"Moved since {self.then.time[:10]} by more than the intervals of then and now allow: {named}{more} "
             f"({self.confidence:.0%} confidence for all contributors together). {why}."

@@ -208,7 +208,19 @@ def test_exact_values_move_by_more_than_rounding_only():
     now = valuation(past_value("ada", 1.0 + 1e-12, 0.0), past_value("bo", 2.001, 0.0))
     since = compare(then, now, reused=6, measured=0)
     assert [move.beyond for move in since.moves] == [False, True]
-    assert "so it is the coalitions that disagree" in since.warnings()[0]
+    assert "so it is the coalitions measured, or the estimators, that differ" in since.warnings()[0]
+
+
+@pytest.mark.parametrize("change", ["joined", "left", "other images"])
+def test_other_people_are_given_as_a_reason(change):
+    ada, bo, zoe = past_value("ada", 0.0, 0.1), past_value("bo", 5.0, 0.1), past_value("zoe", 1.0, 0.1)
+    then, now = [ada, bo], [replace(ada, value=9.0), bo]
+    if change == "other images":
+        now[1] = replace(bo, fingerprint="others")
+    else:
+        (now if change == "joined" else then).append(zoe)
+    (sentence,) = compare(valuation(*then), valuation(*now), reused=0, measured=0).warnings()
+    assert "The models are the same, but not the contributors" in sentence
 
 
 def test_a_long_list_of_moves_is_counted():

@@ -50,7 +50,7 @@ def test_what_has_changed_is_told(valuation):
     text, table = section(Page(render_report(replace(data, since=since))))
     assert "on 2026-10-01, of 6 contributors by 1,500 coalitions" in text
     assert "12 were known and 1 was measured" in text
-    assert "all that decides a coalition’s value are the same" in text
+    assert "all that decides a coalition’s value are the same, but not the contributors" in text
     assert "New: digit 3." in text and "No longer there: <b>old</b>." in text
     assert "1 of 5 values moved by more than the intervals of then and now allow" in text
     assert set(table) == {"digit 5", "digit 4", "digit 2", "digit 1", "digit 0", "Contributor"}
@@ -75,6 +75,12 @@ def test_another_game_and_nothing_moved(valuation):
     assert "New:" not in text and "No longer there" not in text
     assert "90\N{NO-BREAK SPACE}% interval" in table["Contributor"][1]
     assert "95\N{NO-BREAK SPACE}% interval" in table["Contributor"][3]
+
+
+def test_the_same_people_in_the_same_game(valuation):
+    data = valuation()
+    since = compare(record(data), record(data), reused=26, measured=0)
+    assert "Models and contributors are the same" in section(Page(render_report(replace(data, since=since))))[0]
 
 
 def test_names_stay_in_their_place(valuation, hostile):

@@ -146,6 +146,21 @@ def test_every_component_has_its_image(name: str) -> None:
         )
 
 
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_images_hold_what_components_import(name: str) -> None:
+    """Only a component's body runs in the image; what it imports is copied there or locked."""
+    (function,) = [
+        node
+        for node in ast.parse((ROOT / "components" / name / "component.py").read_text()).body
+        if isinstance(node, ast.FunctionDef)
+    ]
+    modules = {node.module or "" for node in ast.walk(function) if isinstance(node, ast.ImportFrom)}
+    modules |= {alias.name for node in ast.walk(function) if isinstance(node, ast.Import) for alias in node.names}
+    copied = {rest.split()[0] for word, rest in stages()[1] if word == "COPY"}
+    assert "shapley_core" in copied
+    assert {module.split(".")[0] for module in modules} <= copied | sys.stdlib_module_names
+
+
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that is all there is of container tools; what they are asked to build is written to ``asked``."""

@@ -250,7 +250,7 @@ class SinceLastTime:
         if not self.same_game:
             why = "The models were trained anew or other settings changed, and intervals do not cover what that changes"
         elif self.same_people:
-            why = "Models and contributors are the same, so it is the coalitions measured, or the estimators, that differ"
+            why = "Models and contributors are the same, so it is the coalitions measured or the estimators that differ"
         else:
             why = "The models are the same, but not the contributors, who share what their images have in common"
         return [

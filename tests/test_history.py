@@ -208,7 +208,7 @@ def test_exact_values_move_by_more_than_rounding_only():
     now = valuation(past_value("ada", 1.0 + 1e-12, 0.0), past_value("bo", 2.001, 0.0))
     since = compare(then, now, reused=6, measured=0)
     assert [move.beyond for move in since.moves] == [False, True]
-    assert "so it is the coalitions measured, or the estimators, that differ" in since.warnings()[0]
+    assert "so it is the coalitions measured or the estimators that differ" in since.warnings()[0]
 
 
 @pytest.mark.parametrize("change", ["joined", "left", "other images"])

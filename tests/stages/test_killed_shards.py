@@ -1,24 +1,30 @@
-"""Tasks of a shard killed with SIGKILL at random moments, and two valuations at once: on local files and on S3.
+"""A shard's tasks killed with SIGKILL at random moments, and two valuations at once, on local files and on S3; faults.
 
 Six kills a place; ``make faults`` does twenty, and says what they met.
 """
 
+import math
 import os
 import random
 from collections import Counter
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from numpy.typing import NDArray
 from shard_tasks import OUTPUTS, ShardTask
 from tiny import TINY
 
 from shapley_core.games.plan import Plan
 from shapley_core.games.store import UtilityStore
 from shapley_core.games.utilities import read_utilities
+from shapley_core.properties.inception_score import InceptionScore
+from shapley_core.stages import generate as generating
 from shapley_core.stages.chain import Chain
 from shapley_core.stages.game_files import read_game_id, utility_file
 from shapley_core.stages.plan import plan
@@ -102,17 +108,20 @@ def test_killed_at_random_moments(undisturbed: Undisturbed, place: str, tmp_path
             if n_shards % 2:
                 task.lose()
             task.run()
+        if n_shards % 2:  # the worst moment of all: the table is in the store, and the task is scored anew
+            task.lose()
+            task.run()
         kept = UtilityStore(open_store(chain.store), read_game_id(chain.path("game"))).load()
         pd.testing.assert_frame_equal(decisive(kept), undisturbed.utilities, check_exact=True)
         handed_on = read_utilities(utility_file(chain.path("utilities-0")))
         pd.testing.assert_frame_equal(decisive(handed_on), undisturbed.utilities, check_exact=True)
         twice += sum(map(len, raw_tables(chain.store))) - len(kept)
         n_shards += 1
-    assert killed.total() >= KILLS
+    assert killed.total() >= KILLS and twice >= len(undisturbed.utilities)
     print(
         f"{place.partition(':')[0] if '://' in place else 'local files'}: {killed.total()} kills "
         f"({', '.join(f'{name} {n}' for name, n in killed.items())}; {begun} with output begun) in {n_shards} shards "
-        f"of {len(undisturbed.utilities)} coalitions; lost 0, counted twice 0, in two tables of the store {twice}"
+        f"of {len(undisturbed.utilities)} coalitions; lost 0, counted twice 0 ({twice} stand in two tables)"
     )
 
 
@@ -137,3 +146,47 @@ def test_two_valuations_at_once_end_with_the_union(undisturbed: Undisturbed, pla
     assert (kept["status"] == "ok").all()
     mine = decisive(kept[kept["key"].isin(plans[first]["key"])])
     pd.testing.assert_frame_equal(mine, undisturbed.utilities, check_exact=True)
+
+
+def test_nan_and_lack_of_memory_cost_their_coalitions_alone(
+    undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is tried twice and recorded with its reason; a later run measures these two and nothing else."""
+    chain = undisturbed.again(tmp_path / "chain", str(tmp_path / "store"))
+    chain.finetune(0)
+    large, spoilt, *_ = sorted(path.stem for path in chain.path("models-0").glob("*.safetensors"))
+    tried: Counter[str] = Counter()
+    load, score = generating.load_trained, InceptionScore.score
+
+    def load_some(network: Any, path: Path) -> None:
+        tried[path.stem] += 1
+        if path.stem == large:
+            raise MemoryError("no memory is left")
+        load(network, path)
+
+    monkeypatch.setattr(generating, "load_trained", load_some)
+    chain.generate(0)
+    images = np.load(chain.path("images-0") / f"{spoilt}.npy")
+
+    def score_some(self: InceptionScore, pixels: NDArray[np.uint8]) -> float:
+        if np.array_equal(pixels, images):
+            tried[f"{spoilt} scored"] += 1
+            return math.nan
+        return score(self, pixels)
+
+    monkeypatch.setattr(InceptionScore, "score", score_some)
+    chain.score(0)
+    monkeypatch.undo()
+    assert tried[large] == 2 and tried[f"{spoilt} scored"] == 2
+    store = UtilityStore(open_store(chain.store), read_game_id(chain.path("game")))
+    table = decisive(store.load())
+    failed = table["status"] != "ok"
+    assert dict(table.loc[failed, ["key", "status"]].to_numpy()) == {
+        large: "sampling failed: MemoryError: no memory is left",
+        spoilt: "scoring failed: ValueError: the inception_score is nan",
+    }
+    pd.testing.assert_frame_equal(table[~failed], undisturbed.utilities[~failed], check_exact=True)
+
+    later = undisturbed.again(tmp_path / "later", chain.store)
+    assert later.measure(0) == 2
+    pd.testing.assert_frame_equal(decisive(store.load()), undisturbed.utilities, check_exact=True)

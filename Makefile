@@ -68,7 +68,7 @@ format: $(READY) ## Format the code and mend what can be mended
 	$(BIN)/ruff format .
 
 .PHONY: compile
-compile: $(READY) ## Compile the pipeline to build/valuation.yaml, ready for the Kubeflow UI
+compile: $(READY) ## Compile the pipelines to build/*.yaml, ready for the Kubeflow UI
 	$(BIN)/python -m pipelines compile
 
 .PHONY: manifests

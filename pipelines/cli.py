@@ -107,12 +107,13 @@ def compile_(
     ] = False,
     namespace: Annotated[str, typer.Option(metavar="NAME", help="Namespace of the resources.")] = "",
 ) -> None:
-    """Compile the pipeline to OUT/valuation.yaml, ready to be uploaded in the Kubeflow Pipelines UI."""
-    from pipelines.compiling import compile_resources, compile_valuation
+    """Compile the pipelines to OUT/valuation.yaml and OUT/evaluation.yaml, ready for the Kubeflow Pipelines UI."""
+    from pipelines.compiling import compile_evaluation, compile_resources, compile_valuation
 
     make_folder(out)
     package = compile_valuation(out / "valuation.yaml")
-    typer.echo(f"{package}: upload it in the Kubeflow Pipelines UI (Pipelines, Upload pipeline)")
+    for compiled in (package, compile_evaluation(out / "evaluation.yaml")):
+        typer.echo(f"{compiled}: upload it in the Kubeflow Pipelines UI (Pipelines, Upload pipeline)")
     if kubernetes:
         resources = compile_resources(out / "valuation-kubernetes.yaml", package, namespace)
         typer.echo(f"{resources}: kubectl apply --server-side -f {resources}")

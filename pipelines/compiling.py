@@ -9,12 +9,19 @@ from kfp import compiler
 from kfp.compiler import KubernetesManifestOptions
 
 import shapley_core
+from pipelines.evaluation import evaluation
 from pipelines.valuation import valuation
 
 
 def compile_valuation(path: Path) -> Path:
     """Write the valuation pipeline to ``path``."""
     compiler.Compiler().compile(valuation, str(path))
+    return path
+
+
+def compile_evaluation(path: Path) -> Path:
+    """Write the evaluation pipeline to ``path``."""
+    compiler.Compiler().compile(evaluation, str(path))
     return path
 
 

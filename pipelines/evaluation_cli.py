@@ -40,8 +40,8 @@ evaluation_commands = typer.Typer()
 @evaluation_commands.command(short_help="Judge a finished valuation by models that are retrained for it.")
 def evaluate(
     valuation: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Results of the valuation, as given to run --out.")
-    ] = Path("runs/digits"),
+        str, typer.Option(metavar="PLACE", help="Results of the valuation: the folder given to run --out, or s3://.")
+    ] = "runs/digits",
     budget: Annotated[
         Literal["small", "night"], typer.Option(help="How many models are retrained; --set evaluation.… goes before.")
     ] = "small",
@@ -50,7 +50,7 @@ def evaluate(
         typer.Option("--set", metavar="KEY=VALUE", help="A setting under evaluation or run; repeatable."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Folder for the results.  [default: VALUATION/evaluation]")
+        Path | None, typer.Option(metavar="FOLDER", help="Folder for the results.  [default: evaluation in VALUATION]")
     ] = None,
     store: Annotated[
         str, typer.Option(metavar="PLACE", help="The valuation's store.  [default: VALUATION/store]")
@@ -69,23 +69,26 @@ def evaluate(
     second evaluation, or the same command after an interruption, retrains nothing twice.
     """
     console = Console(file=sys.stdout, highlight=False)
-    valuation = valuation.absolute()
-    out = (out or valuation / "evaluation").absolute()
-    if not (valuation / "values.json").is_file():
+    remote = "://" in valuation
+    if remote and not (out and store):
+        raise UserError(f"the valuation {valuation} is not on this machine: name a folder with --out, and its --store")
+    here = Path(valuation).absolute()
+    out = (out or here / "evaluation").absolute()
+    if open_store(valuation if remote else str(here)).read("values.json") is None:
         raise UserError(
-            f"there is no finished valuation in {valuation}: value the contributors first (python -m pipelines run "
-            f"--out {valuation}), or name another folder with --valuation"
+            f"there is no finished valuation in {valuation if remote else here}: value the contributors first (python "
+            "-m pipelines run), or name another place with --valuation"
         )
     overrides = BUDGETS[budget] | as_overrides(settings or [], "", None, False)
     arguments: dict[str, Any] = {
-        "valuation": str(valuation),
-        "store": store or str(valuation / "store"),
+        "valuation": valuation if remote else str(here),
+        "store": store or str(here / "store"),
         "overrides": overrides,
-        "tracking_uri": f"sqlite:///{valuation.parent / 'mlflow.db'}",
+        "tracking_uri": f"sqlite:///{(out if remote else here).parent / 'mlflow.db'}",
     }
     # Unlike an argument, which Kubeflow prints, it may hold a password.
     environment = {"MLFLOW_TRACKING_URI": tracking_uri} if tracking_uri else {}
-    named = {"--valuation": str(valuation), "--out": str(out), "--store": store, "--tracking-uri": tracking_uri}
+    named = {"--valuation": arguments["valuation"], "--out": str(out), "--store": store, "--tracking-uri": tracking_uri}
     check_can_be_told(named | overrides)
     open_store(arguments["store"])
     seconds = run_here("evaluation", arguments, environment, out, console)

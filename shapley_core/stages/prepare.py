@@ -48,6 +48,11 @@ def prepare(
     record = StageLog("prepare")
     settings = resolve(preset, overrides)
     check_names(settings)
+    if not store:
+        raise UserError(
+            "there is no store: name an s3:// address or a folder that all tasks share, where models and utilities are "
+            "kept from run to run"
+        )
     probe = open_store(store, patience=_FIRST_ANSWER)
     probe.write("writable", b"")
     probe.delete("writable")

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines import cli, servers
+from pipelines import local, servers
 from pipelines.cli import main
 from shapley_core.errors import UserError
 
@@ -196,7 +196,7 @@ def test_password_of_mlflow_is_no_argument_of_tasks(
         given.extend(arguments)
         raise UserError("enough seen")
 
-    monkeypatch.setattr(cli, "run_pipeline", stop)
+    monkeypatch.setattr(local, "run_pipeline", stop)
     if how == "option":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://another")
         assert shell.refusal(out, "--tracking-uri", address) == "enough seen"
@@ -206,6 +206,17 @@ def test_password_of_mlflow_is_no_argument_of_tasks(
     _, arguments, environment, *_ = given
     assert environment == {"MLFLOW_TRACKING_URI": address}
     assert "a-secret" not in str(arguments)
+
+
+def test_what_is_no_valuation_is_not_evaluated(shell: Shell, tmp_path: Path) -> None:
+    ended = shell("evaluate", "--valuation", tmp_path / "nothing")
+    assert ended.code == 2
+    assert ended.sentence.startswith(
+        f"there is no finished valuation in {tmp_path / 'nothing'}: value the contributors"
+    )
+    assert not (tmp_path / "nothing").exists()
+    ended = shell("evaluate", "--valuation", "s3://bucket/results")
+    assert ended.code == 2 and "name a folder with --out, and its --store" in ended.sentence
 
 
 def test_all_wrong_values_are_told_at_once(shell: Shell, out: Path) -> None:

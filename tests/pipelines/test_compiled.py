@@ -35,7 +35,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("build")
     with pytest.raises(SystemExit, match="0"):
         main(["compile", "--out", str(folder)])
-    assert [path.name for path in folder.iterdir()] == ["valuation.yaml"]
+    assert sorted(path.name for path in folder.iterdir()) == ["evaluation.yaml", "valuation.yaml"]
     return folder / "valuation.yaml"
 
 

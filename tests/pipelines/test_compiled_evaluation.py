@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 import yaml
-from kfp import compiler
 
 from components import images
-from pipelines.evaluation import evaluation
+from pipelines.compiling import compile_evaluation
 from shapley_core.evaluation.removal import REMOVAL_METHODS
 
 Tree = Mapping[str, Any]
@@ -19,9 +18,7 @@ LIGHT = {"plan-counterfactuals", "evaluate"}
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("build") / "evaluation.yaml"
-    compiler.Compiler().compile(evaluation, str(path))
-    return path
+    return compile_evaluation(tmp_path_factory.mktemp("build") / "evaluation.yaml")
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,13 @@ def slow_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         server.shutdown()
 
 
+def test_a_store_has_to_be_named(tmp_path: Path) -> None:
+    """In a cluster, the empty input of the UI would be a folder that ends with its pod."""
+    outputs = {name: tmp_path / name for name in ("dataset", "config", "log")}
+    with pytest.raises(UserError, match="there is no store: name an s3:// address"):
+        stage.prepare("digits", {}, "", **outputs)
+
+
 def test_a_silent_server_is_given_up_early_but_not_later(
     slow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from pipelines.cli import main
 from pipelines.measure_coalitions import measure_coalitions
 from shapley_core.config import resolve
 from shapley_core.data.dataset import ContributorDataset, ImageRecord
-from shapley_core.games.plan import Plan
+from shapley_core.games.plan import Plan, n_shards
 
 ROOT = Path(__file__).parents[2]
 
@@ -343,6 +343,27 @@ def test_images_are_never_latest(tmp_path: Path) -> None:
 
 
 # --- what people meet
+
+
+def pods(spec: Tree, component: Tree, iterations: int) -> int:
+    """Pods of a graph whose loops run ``iterations`` times: a driver for it, and for each task a driver and its own."""
+    count = 1
+    for task in component["dag"]["tasks"].values():
+        inner = spec["components"][task["componentRef"]["name"]]
+        if "dag" not in inner:
+            count += 2
+        elif "parameterIterator" in task or "artifactIterator" in task:
+            count += 1 + iterations * pods(spec, inner, iterations)  # a driver for the loop itself
+        else:
+            count += pods(spec, inner, iterations)
+    return count
+
+
+def test_a_thousand_coalitions_are_at_most_500_pods(spec: Tree) -> None:
+    """By the notes on Kubeflow: one driver for each task and each iteration."""
+    iterations = n_shards(1000 + 2, shard_size=1)
+    assert iterations == 64
+    assert 64 * 7 < pods(spec, spec["root"], iterations) <= 500
 
 
 def test_package_is_one_small_file_that_kubeflow_loads(package: Path) -> None:

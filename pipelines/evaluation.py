@@ -47,9 +47,6 @@ def evaluation(
         evaluation.json, evaluation.html, evaluation.md, tables and figures.
     """
     opened = open_valuation(valuation=valuation, overrides=overrides, store=store)
-    # Kubeflow's cache would not see that the results behind the same address have changed.
-    opened.set_caching_options(False)
-    opened.set_retry(0)
     dataset, config, values = (opened.outputs[name] for name in ("dataset", "config", "values"))
     planned = plan(dataset=dataset, config=config)
     trained = train(dataset=dataset, config=config, store=store)
@@ -133,5 +130,8 @@ def evaluation(
         settle(task, cpu=cpu, memory=memory)
     for task in heavy:
         accelerate(task, accelerator=accelerator, count=accelerator_count)
+    for task in (opened, *light, *heavy):
+        task.set_caching_options(False)  # see pipelines/valuation.py
+    # What is wrong with the input stays wrong however often it is tried.
     opened.set_retry(0)
     return judged.outputs["results"]

@@ -83,6 +83,11 @@ def test_images_and_size(package: Path, spec: Tree) -> None:
     assert package.stat().st_size < 512 * 1024
 
 
+def test_nothing_comes_from_kubeflows_cache(tasks: Tree) -> None:
+    for name, task in tasks.items():
+        assert name in loops(tasks) or not task.get("cachingOptions", {}).get("enableCache"), name
+
+
 def test_people_read_what_each_input_is(spec: Tree) -> None:
     inputs = spec["root"]["inputDefinitions"]["parameters"]
     assert all(len(parameter["description"].split()) > 2 for parameter in inputs.values())

@@ -146,7 +146,7 @@ class EvaluationChain:
         return self.folder / name
 
     def open(self, valuation: Path, overrides: Mapping[str, Any]) -> None:
-        """The valuation's data, configuration and values, its plan and models, and the baselines."""
+        """The valuation's data, configuration and values, its plan and models."""
         self.folder.mkdir(parents=True, exist_ok=True)
         inputs = self.path("dataset"), self.path("config")
         open_valuation(
@@ -159,8 +159,12 @@ class EvaluationChain:
             log=self.path("open.log"),
         )
         Chain(self.folder, self.store).models()
+
+    def attribute(self) -> None:
+        """The baselines."""
         attribute(
-            *inputs,
+            self.path("dataset"),
+            self.path("config"),
             self.path("model"),
             self.path("game"),
             self.store,

@@ -64,6 +64,7 @@ def evaluated(valuation: Path, tmp_path_factory: pytest.TempPathFactory) -> Eval
     """A whole evaluation of it."""
     chain = EvaluationChain(tmp_path_factory.mktemp("evaluation"), str(valuation.parent / "store"))
     chain.open(valuation, EVALUATION)
+    chain.attribute()
     for method in REMOVAL_METHODS:
         chain.measure(method)
     chain.counterfactuals()
@@ -113,6 +114,7 @@ def test_retraining_starts_from_the_noise_that_fine_tuning_started_from(evaluate
 def test_a_second_evaluation_makes_no_model(valuation: Path, evaluated: EvaluationChain, tmp_path: Path) -> None:
     again = EvaluationChain(tmp_path, evaluated.store)
     again.open(valuation, EVALUATION)
+    again.attribute()
     assert [again.measure(method) for method in REMOVAL_METHODS] == [0] * len(REMOVAL_METHODS)
     assert again.counterfactuals() == 0
     results = again.evaluate()

@@ -25,7 +25,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_resources(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = CommandLine(capsys).lines("compile", "--out", folder, "--kubernetes", "--namespace", "team-a")
     package, resources = folder / "valuation.yaml", folder / "valuation-kubernetes.yaml"
-    assert [line.partition(":")[0] for line in lines] == [str(package), str(resources)]
+    told = [line.partition(":")[0] for line in lines]
+    assert told == [str(package), str(folder / "evaluation.yaml"), str(resources)]
 
     pipeline, version = read(resources)
     assert {pipeline["apiVersion"], version["apiVersion"]} == {"pipelines.kubeflow.org/v2beta1"}
@@ -48,6 +49,6 @@ def test_resources(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_only_where_asked(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     CommandLine(capsys).lines("compile", "--out", tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["valuation.yaml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["evaluation.yaml", "valuation.yaml"]
     # The same pipeline is the same version.
     assert version_name(tmp_path / "valuation.yaml") == version_name(folder / "valuation.yaml")

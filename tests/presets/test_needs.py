@@ -7,7 +7,7 @@ import networks
 import pytest
 import torch
 
-from pipelines import cli
+from pipelines import cli, local
 from shapley_core.config import resolve
 from shapley_core.errors import UserError
 from shapley_core.stages.coalition_models import coalitions_at_once
@@ -122,7 +122,7 @@ def test_null_reaches_the_tasks(tmp_path, monkeypatch):
         handed.update(arguments)
         raise UserError("far enough")
 
-    monkeypatch.setattr(cli, "run_pipeline", keep)
+    monkeypatch.setattr(local, "run_pipeline", keep)
     optimizers = [word for key in ANYWHERE for word in ("--set", f"{key}=null")]
     with pytest.raises(SystemExit):
         cli.main(["run", "--preset", "celebahq", *optimizers, "--out", str(tmp_path / "run")])

@@ -57,34 +57,6 @@ def evaluation(
     light = [planned]
     heavy = [trained, smaller, game, attributed]
 
-    def measured_by(method: str, coalitions: dsl.PipelineTask, drawn: dsl.PipelineTask, yardstick: dsl.PipelineTask):  # type: ignore[no-untyped-def]
-        """The coalitions of one plan, measured in the game of another task, and brought together."""
-        measured = measure_coalitions(
-            dataset=dataset,
-            config=drawn.outputs["removal_config"],
-            pruned=starts[REMOVAL_METHODS[method].start],
-            game=drawn.outputs["game"],
-            coalitions=coalitions.outputs["coalitions"],
-            prepare_log=opened.outputs["log"],
-            shards=coalitions.outputs["Output"],
-            store=store,
-            cpu=cpu,
-            memory=memory,
-            accelerator=accelerator,
-            accelerator_count=accelerator_count,
-        )
-        collected = collect_removal(
-            config=drawn.outputs["removal_config"],
-            game=drawn.outputs["game"],
-            purposes=coalitions.outputs["purposes"],
-            utilities=measured.output,
-            retraining=yardstick.outputs["game"],
-            lens=attributed.outputs["lens"],
-            store=store,
-        )
-        heavy.append(collected)
-        return collected
-
     drawn = {
         method: plan_removal(
             method=method,
@@ -96,13 +68,42 @@ def evaluation(
         )
         for method, removal in REMOVAL_METHODS.items()
     }
-    truth = drawn["retraining"]
-    tables = {"retraining": measured_by("retraining", truth, truth, truth)}
+
+    def measured_by(method: str, coalitions: dsl.PipelineTask):  # type: ignore[no-untyped-def]
+        """The coalitions that a task has planned, measured in the game of a method, and brought together."""
+        of_method = drawn[method].outputs
+        measured = measure_coalitions(
+            dataset=dataset,
+            config=of_method["removal_config"],
+            pruned=starts[REMOVAL_METHODS[method].start],
+            game=of_method["game"],
+            coalitions=coalitions.outputs["coalitions"],
+            prepare_log=opened.outputs["log"],
+            shards=coalitions.outputs["Output"],
+            store=store,
+            cpu=cpu,
+            memory=memory,
+            accelerator=accelerator,
+            accelerator_count=accelerator_count,
+        )
+        collected = collect_removal(
+            config=of_method["removal_config"],
+            game=of_method["game"],
+            purposes=coalitions.outputs["purposes"],
+            utilities=measured.output,
+            retraining=drawn["retraining"].outputs["game"],
+            lens=attributed.outputs["lens"],
+            store=store,
+        )
+        heavy.append(collected)
+        return collected
+
+    tables = {"retraining": measured_by("retraining", drawn["retraining"])}
     for method in REMOVAL_METHODS:
         if method not in tables:
             # Its images are compared with those of retraining, so these have to be there.
             drawn[method].after(tables["retraining"])
-            tables[method] = measured_by(method, drawn[method], drawn[method], truth)
+            tables[method] = measured_by(method, drawn[method])
     top = plan_counterfactuals(
         config=config,
         values=values,
@@ -110,7 +111,7 @@ def evaluation(
         attributions=attributed.outputs["attributions"],
         retrained=tables["retraining"].outputs["measured"],
     )
-    counterfactuals = measured_by("retraining", top, truth, truth)
+    counterfactuals = measured_by("retraining", top)
     judged = evaluate(
         config=config,
         values=values,

@@ -131,8 +131,6 @@ def evaluation(
         settle(task, cpu=cpu, memory=memory)
     for task in heavy:
         accelerate(task, accelerator=accelerator, count=accelerator_count)
-    for task in (opened, *light, *heavy):
-        task.set_caching_options(False)  # see pipelines/valuation.py
     # What is wrong with the input stays wrong however often it is tried.
     opened.set_retry(0)
     return judged.outputs["results"]

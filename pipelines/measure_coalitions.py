@@ -68,6 +68,5 @@ def measure_coalitions(
         for task in (tuned, sampled, scored):
             settle(task, cpu=cpu, memory=memory)
             accelerate(task, accelerator=accelerator, count=accelerator_count)
-            task.set_caching_options(False)  # see pipelines/valuation.py
     utilities: list[dsl.Dataset] = dsl.Collected(scored.outputs["utilities"])
     return utilities

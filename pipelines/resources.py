@@ -13,7 +13,12 @@ _BACKOFF = "5s"
 
 
 def settle(task: dsl.PipelineTask, *, cpu: str, memory: str) -> None:
-    """Give a task what every task has: requests and limits, which may be pipeline inputs, retries, and the services."""
+    """Give a task what every task has: requests and limits, which may be pipeline inputs, retries, and the services.
+
+    And no cache: the store is the memory. Kubeflow's cache knows artifacts by name: it would not see that the data
+    behind the same address has changed, and give a scheduled run the values of the one before.
+    """
+    task.set_caching_options(False)
     task.set_cpu_request(cpu).set_cpu_limit(cpu)
     task.set_memory_request(memory).set_memory_limit(memory)
     task.set_retry(_RETRIES, backoff_duration=_BACKOFF, backoff_factor=2.0)

@@ -6,6 +6,7 @@ costs seconds and ends in a sentence of warning. MLflow is imported only when so
 
 import hashlib
 import json
+import logging
 import math
 import os
 import re
@@ -23,6 +24,8 @@ import pandas as pd
 from shapley_core.errors import UserError
 from shapley_core.estimators.result import Attribution
 from shapley_core.history import Earlier, PastValuation
+
+logger = logging.getLogger(__name__)
 
 #: MLflow's limits (mlflow.utils.validation); one entry beyond them makes a server refuse the whole batch.
 _MAX_KEY, _MAX_PARAM, _MAX_TAG, _MAX_TITLE = 250, 6000, 5000, 500
@@ -55,6 +58,14 @@ class Tracked:
     run_id: str | None
     ui_hint: str | None
     warning: str | None
+
+    def tell(self, results: Path) -> None:
+        """Log it, and leave ``mlflow.txt`` in the folder of the results where there is a run to look at."""
+        if self.warning:
+            logger.warning("%s", self.warning)
+        if self.ui_hint:
+            logger.info("MLflow: %s", self.ui_hint)
+            (results / "mlflow.txt").write_text(self.ui_hint + "\n")
 
 
 def log_run(

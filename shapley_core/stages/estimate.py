@@ -135,12 +135,7 @@ def estimate(
     )
     _write_results(results, report, table, config)
     remember(root, now)
-    tracked = _track(settings, report, history_curves(past, now), now.series, tracking_uri, results)
-    if tracked.warning:
-        logger.warning("%s", tracked.warning)
-    if tracked.ui_hint:
-        logger.info("MLflow: %s", tracked.ui_hint)
-        (results / "mlflow.txt").write_text(tracked.ui_hint + "\n")
+    _track(settings, report, history_curves(past, now), now.series, tracking_uri, results).tell(results)
     return value_metrics(attribution)
 
 

@@ -3,7 +3,6 @@
 Needs the light half only: no torch.
 """
 
-import logging
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -26,8 +25,6 @@ from shapley_core.stage_log import StageLog, stage_seconds
 from shapley_core.stages.known_attributions import by_method, game_of, shapley_values, without_other_games
 from shapley_core.stages.removal_files import read_purposes
 from shapley_core.tracking import Tracked, log_run, safe_name
-
-logger = logging.getLogger(__name__)
 
 #: Removal methods by which Shapley values are solved, for Table 4 and Figure 2.
 _SOLVED = ("retraining", "finetuning", "sparsified_finetuning")
@@ -103,7 +100,7 @@ def evaluate(
     for name, png in evidence_figures(result).items():
         (results / "figures" / f"{name}.png").write_bytes(png)
     metrics = evaluation_metrics(result)
-    _hint(_track(settings, result, metrics, tracking_uri, results), results)
+    _track(settings, result, metrics, tracking_uri, results).tell(results)
     return metrics
 
 
@@ -198,11 +195,3 @@ def _track(
         tables={"lds": result.lds, "costs": result.costs, "counterfactuals": result.counterfactuals},
         artifacts=results,
     )
-
-
-def _hint(tracked: Tracked, results: Path) -> None:
-    if tracked.warning:
-        logger.warning("%s", tracked.warning)
-    if tracked.ui_hint:
-        logger.info("MLflow: %s", tracked.ui_hint)
-        (results / "mlflow.txt").write_text(tracked.ui_hint + "\n")

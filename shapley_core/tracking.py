@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
+from shapley_core.config import ValuationConfig
 from shapley_core.errors import UserError
-from shapley_core.estimators.result import Attribution
 from shapley_core.history import Earlier, PastValuation
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,9 @@ _MAX_KEY, _MAX_PARAM, _MAX_TAG, _MAX_TITLE = 250, 6000, 5000, 500
 _PARAMS_PER_BATCH, _METRICS_PER_BATCH = 100, 1000
 #: Values of earlier valuations that are logged again, at most, each with its interval.
 _MAX_PAST = 2000
+
+#: Where MLflow keeps the note on an experiment that its UI shows.
+NOTE = "mlflow.note.content"
 
 #: How MLflow's client behaves in this process; what the user set in the environment stays.
 _CLIENT_SETTINGS = {
@@ -79,6 +82,7 @@ def log_run(
     tags: Mapping[str, str],
     tables: Mapping[str, pd.DataFrame],
     artifacts: Path,
+    view: Mapping[str, str],
     patience: float = 30.0,
 ) -> Tracked:
     """Logs a valuation, or an evaluation, to MLflow; never raises.
@@ -97,6 +101,8 @@ def log_run(
         tags: labels of the run.
         tables: name to a table that MLflow's UI shows, logged as ``tables/<name>.csv``.
         artifacts: folder whose files are logged under their relative paths.
+        view: labels of the experiment, by which MLflow's UI explains and arranges it
+            (:mod:`shapley_core.mlflow_view`).
         patience: seconds to wait before the valuation goes on without its run.
     """
     for name, value in _CLIENT_SETTINGS.items():
@@ -121,6 +127,7 @@ def log_run(
                 client.log_batch(run_id, tags=labels)
             for points in _batches(_points(metrics, curves), _METRICS_PER_BATCH):
                 client.log_batch(run_id, metrics=points)
+            _arrange(client, run.info.experiment_id, view)
             for name, table in tables.items():
                 client.log_text(run_id, _text(table.to_csv(index=False)), f"tables/{safe_name(name)}.csv")
             for path in sorted(path for path in artifacts.rglob("*") if path.is_file()):
@@ -143,14 +150,47 @@ def log_run(
     )
 
 
-def value_metrics(attribution: Attribution) -> dict[str, float]:
-    """An attribution as metrics: ``value/<contributor>``, ``std_error/<contributor>``, v(∅) and v(N)."""
-    metrics = {"null_value": attribution.null_value, "full_value": attribution.full_value}
-    for row in attribution.to_dict()["contributors"]:
-        for kind in ("value", "std_error"):
-            if row[kind] is not None:
-                metrics[f"{kind}/{safe_name(row['contributor'])}"] = row[kind]
-    return metrics
+def value_metrics(values: Mapping[str, Any]) -> dict[str, float]:
+    """Values as metrics, under the names by which runs compare; what is unknown is left out.
+
+    Args:
+        values: the content of values.json.
+
+    Returns:
+        ``value/<contributor>``, ``std_error/<contributor>``, ``width/<contributor>`` (of the interval),
+        ``mean_width``, ``rank_stability``, ``n_coalitions``, ``null_value`` and ``full_value``.
+    """
+    metrics = {name: values[name] for name in ("null_value", "full_value", "n_coalitions")}
+    metrics["rank_stability"] = values["diagnostics"].get("rank_stability")
+    widths = []
+    for row in values["contributors"]:
+        name = safe_name(row["contributor"])
+        metrics |= {f"{kind}/{name}": row[kind] for kind in ("value", "std_error")}
+        if row["ci_low"] is not None:
+            widths.append(row["ci_high"] - row["ci_low"])
+            metrics[f"width/{name}"] = widths[-1]
+    if widths:
+        metrics["mean_width"] = sum(widths) / len(widths)
+    return {name: float(value) for name, value in metrics.items() if value is not None}
+
+
+def value_tags(settings: ValuationConfig, values: Mapping[str, Any]) -> dict[str, str]:
+    """What values are of and how they were made, as tags; ``values`` is the content of values.json."""
+    return {
+        "preset": settings.preset,
+        "method": settings.game.coalition_model,
+        **{name: str(values[name]) for name in ("property", "design", "estimator", "game_id")},
+    }
+
+
+def cost_metrics(utilities: pd.DataFrame) -> dict[str, float]:
+    """Seconds of training and sampling, whichever run spent them: ``cost_per_coalition`` (median), ``cost_total``."""
+    rows = utilities[utilities["status"] == "ok"]
+    training, sampling = rows["training_seconds"], rows["sampling_seconds"]
+    return {
+        "cost_per_coalition": float(training.median() + sampling.median()),  # as an evaluation's cost/<method>
+        "cost_total": float(training.sum() + sampling.sum()),
+    }
 
 
 def coalition_curves(utilities: pd.DataFrame) -> dict[str, dict[str, list[float]]]:
@@ -236,6 +276,14 @@ def _experiment_id(client: Any, uri: str, name: str) -> str:
     if found.lifecycle_stage == "deleted":
         raise UserError(f"the experiment '{name}' was deleted there: restore it, or choose another name")
     return str(found.experiment_id)
+
+
+def _arrange(client: Any, experiment_id: str, view: Mapping[str, str]) -> None:
+    """Set labels of an experiment; a note that is there stays, somebody may have written it."""
+    there = client.get_experiment(experiment_id).tags
+    for name, value in view.items():
+        if name != NOTE or not there.get(NOTE):
+            client.set_experiment_tag(experiment_id, name, _text(value, _MAX_TAG))
 
 
 def _artifact_location(uri: str) -> str | None:

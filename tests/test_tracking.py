@@ -72,8 +72,8 @@ def artifacts(tmp_path: Path) -> Path:
 def attribution() -> Attribution:
     values = np.arange(1.0, len(NAMES) + 1)
     errors = np.array([np.nan, *values[1:] / 10])
-    facts = ("inception_score", "paired", "kernel_shap", 64, 0.95, {})
-    return Attribution(NAMES, values, errors, values, values, 1.25, 1.25 + values.sum(), *facts)
+    facts = ("inception_score", "paired", "kernel_shap", 64, 0.95, {"rank_stability": 0.75})
+    return Attribution(NAMES, values, errors, values - 0.25, values + 0.25, 1.25, 1.25 + values.sum(), *facts)
 
 
 def log(uri: str, artifacts: Path, **changes: Any) -> Tracked:
@@ -88,7 +88,8 @@ def log(uri: str, artifacts: Path, **changes: Any) -> Tracked:
             "model": {"widths": [16, 32], "long": "p" * 9000},
         },
         "metrics": {
-            **tracking.value_metrics(attribution()),
+            **tracking.value_metrics(attribution().to_dict()),
+            **tracking.cost_metrics(UTILITIES),
             "seconds/train": 30.5,
             "undefined": float("nan"),
         },
@@ -99,6 +100,7 @@ def log(uri: str, artifacts: Path, **changes: Any) -> Tracked:
         "tags": {"game id": "0123456789abcdef"},
         "tables": {"values": attribution().to_frame()},
         "artifacts": artifacts,
+        "view": {tracking.NOTE: "what it means", "arranged": "by us"},
     }
     return log_run(**{**given, **changes})
 
@@ -122,6 +124,10 @@ def check(client: MlflowClient, run_id: str, tmp_path: Path, artifacts: Path) ->
     assert metrics["value/\u5c71\u7530"] == 5.0
     assert sorted(v for name, v in metrics.items() if name.startswith("value/")) == [1, 2, 3, 4, 5, 6, 7, 8]
     assert sum(name.startswith("std_error/") for name in metrics) == 7  # one is unknown
+    assert metrics["width/digit 1"] == 0.5 and metrics["mean_width"] == 0.5
+    assert metrics["n_coalitions"] == 64 and metrics["rank_stability"] == 0.75
+    assert metrics["cost_per_coalition"] == 1.5 + 0.375 and metrics["cost_total"] == 3.75
+    assert client.get_experiment(run.info.experiment_id).tags["arranged"] == "by us"
 
     def history(name: str) -> list[tuple[int, float]]:
         return [(point.step, point.value) for point in client.get_metric_history(run_id, name)]
@@ -150,8 +156,10 @@ def test_sqlite_is_made_and_filled(database, artifacts, tmp_path):
     assert run.info.status == "FINISHED"
     assert run.info.artifact_uri.startswith((database.parent / "mlartifacts").as_uri())
 
+    client.set_experiment_tag(run.info.experiment_id, tracking.NOTE, "somebody's own")
     again = log(uri, artifacts)
     assert again.warning is None
+    assert client.get_experiment(run.info.experiment_id).tags[tracking.NOTE] == "somebody's own"
     runs = client.search_runs([run.info.experiment_id])
     assert {run.info.run_id for run in runs} == {tracked.run_id, again.run_id}
 

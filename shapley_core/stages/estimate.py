@@ -24,6 +24,7 @@ from shapley_core.games.measured import MeasuredGame, measured_game
 from shapley_core.games.plan import Plan
 from shapley_core.games.utilities import merge_utilities, read_utilities, write_utilities
 from shapley_core.history import PastValuation, compare, earlier, remember, series_of
+from shapley_core.mlflow_view import view_labels
 from shapley_core.payout import Payout, pay_out
 from shapley_core.reporting.figures import figures
 from shapley_core.reporting.report import ReportData, render_report
@@ -39,7 +40,15 @@ from shapley_core.stages.game_files import (
 )
 from shapley_core.stages.stopping import first_measured
 from shapley_core.storage import open_store
-from shapley_core.tracking import Tracked, coalition_curves, history_curves, log_run, value_metrics
+from shapley_core.tracking import (
+    Tracked,
+    coalition_curves,
+    cost_metrics,
+    history_curves,
+    log_run,
+    value_metrics,
+    value_tags,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +145,7 @@ def estimate(
     _write_results(results, report, table, config)
     remember(root, now)
     _track(settings, report, history_curves(past, now), now.series, tracking_uri, results).tell(results)
-    return value_metrics(attribution)
+    return value_metrics(attribution.to_dict())
 
 
 def _record(
@@ -265,23 +274,21 @@ def _track(
     for name, png in figures(report).items():
         (pictures / f"{name}.png").write_bytes(png)
     attribution: Attribution = report.attribution
+    values = attribution.to_dict() | {"game_id": report.facts["game id"]}
     numbers = {name: float(value) for name, value in report.facts.items() if isinstance(value, int | float)}
     return log_run(
         tracking_uri=tracking_uri,
         experiment=settings.run.experiment,
-        run_name=f"{settings.preset} {attribution.property} m={attribution.n_coalitions}",
+        run_name=f"{settings.preset} {attribution.property} {attribution.design} m={attribution.n_coalitions}",
         params=settings.model_dump(mode="json"),
-        metrics=value_metrics(attribution)
+        metrics=value_metrics(values)
+        | cost_metrics(report.utilities)
         | numbers
         | {f"seconds/{stage}": seconds for stage, seconds in report.stage_seconds.items()}
         | {f"wall_seconds/{kind}": seconds for kind, seconds in report.time_split.items()},
         curves={**report.curves, **history, **coalition_curves(report.utilities)},
-        tags={
-            "game_id": str(report.facts["game id"]),
-            "preset": settings.preset,
-            "series": series,
-            "estimator": attribution.estimator,  # the parameter may say auto
-        },
+        tags={"kind": "valuation", "series": series, **value_tags(settings, values)},
         tables={"values": attribution.to_frame()},
         artifacts=results,
+        view=view_labels(values),
     )

@@ -3,10 +3,13 @@
 Needs the light half only: no torch.
 """
 
+import json
+import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,12 +22,13 @@ from shapley_core.evaluation.result import OURS, EvaluationResult
 from shapley_core.evaluation.tables import ceiling, costs_table, counterfactuals_table, fidelity_table, fids_table
 from shapley_core.games.measured import MeasuredGame
 from shapley_core.games.plan import Plan
+from shapley_core.mlflow_view import view_labels
 from shapley_core.reporting.evidence import evidence_figures, evidence_markdown, render_evidence
 from shapley_core.seeds import derive_seed
 from shapley_core.stage_log import StageLog, stage_seconds
 from shapley_core.stages.known_attributions import by_method, game_of, shapley_values, without_other_games
 from shapley_core.stages.removal_files import read_purposes
-from shapley_core.tracking import Tracked, log_run, safe_name
+from shapley_core.tracking import Tracked, log_run, safe_name, value_metrics, value_tags
 
 #: Removal methods by which Shapley values are solved, for Table 4 and Figure 2.
 _SOLVED = ("retraining", "finetuning", "sparsified_finetuning")
@@ -100,7 +104,8 @@ def evaluate(
     for name, png in evidence_figures(result).items():
         (results / "figures" / f"{name}.png").write_bytes(png)
     metrics = evaluation_metrics(result)
-    _track(settings, result, metrics, tracking_uri, results).tell(results)
+    judged = json.loads((values / "values.json").read_text())
+    _track(settings, result, metrics, judged, tracking_uri, results).tell(results)
     return metrics
 
 
@@ -181,17 +186,21 @@ def _track(
     settings: ValuationConfig,
     result: EvaluationResult,
     metrics: Mapping[str, float],
+    judged: Mapping[str, Any],
     tracking_uri: str,
     results: Path,
 ) -> Tracked:
+    # The values it judges stand in it, too, so that it compares with valuations and other evaluations by itself.
+    cost = {"cost_per_coalition": metrics.get(f"cost/{settings.game.coalition_model}", math.nan)}
     return log_run(
         tracking_uri=tracking_uri,
         experiment=settings.run.experiment,
         run_name=f"evaluation of {settings.preset} {settings.property.name}",
         params=settings.model_dump(mode="json"),
-        metrics=metrics,
+        metrics={**metrics, **value_metrics(judged), **cost},
         curves={},
-        tags={"kind": "evaluation", "preset": settings.preset},
+        tags={"kind": "evaluation", **value_tags(settings, judged)},
         tables={"lds": result.lds, "costs": result.costs, "counterfactuals": result.counterfactuals},
         artifacts=results,
+        view=view_labels(judged),
     )

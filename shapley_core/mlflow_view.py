@@ -1,0 +1,89 @@
+"""How MLflow's UI shows the experiment of valuations: a note on what the numbers mean, and a view to open by address.
+
+A view is what "Share view" in MLflow's UI makes: JSON in a label of the experiment, opened by its key in the address
+(``#/experiments/<id>/runs?viewStateShareKey=valuations``). A release of MLflow that arranges views otherwise passes
+over it. How people use it: docs/mlflow.md.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from shapley_core.tracking import NOTE, safe_name
+
+#: Key of the view, in its label and in the address.
+VIEW = "valuations"
+#: Contributors whose values have columns and lines of their own: the first by value, if their names are not longer;
+#: MLflow's labels have 5,000 characters.
+_SHOWN, _LONGEST = 12, 60
+_COLUMNS = (
+    *("tags.kind", "tags.property", "tags.design", "tags.estimator", "params.pruning.ratio"),
+    *("metrics.n_coalitions", "metrics.cost_per_coalition", "metrics.cost_total", "metrics.mean_width"),
+    *("metrics.rank_stability", "metrics.full_value", "metrics.lds/alpha_0.5"),
+)
+_MEANINGS = {
+    "value/NAME, std_error/NAME": "what the contributor is worth, in the property's unit, and its standard error",
+    "width/NAME, mean_width": "width of the interval around the value, and the mean of all: how much is not known",
+    "rank_stability": "1 where the order of every two contributors is certain, 0 where of none",
+    "n_coalitions": "m, the coalitions that the values rest on",
+    "cost_per_coalition, cost_total": "seconds of training and sampling, of one coalition (median) and of all",
+    "null_value, full_value": "the property without anybody's data, and with everybody's",
+    "lds/alpha_0.5": "evaluations: rank correlation of what the values predict with what retraining on half of the "
+    "contributors showed",
+    "cost/METHOD": "evaluations: seconds of one coalition, by each way to make its model",
+    "history/value/NAME": "values of the series so far; the step is the number of the valuation",
+}
+_NOTE = "\n".join(
+    (
+        "What contributors of training data are worth to a property of a diffusion model: a run for each valuation, "
+        "and one for each evaluation of a valuation by retraining (tag `kind`).",
+        "",
+        f"To compare runs, add `?viewStateShareKey={VIEW}` to the address of the experiment's page of runs.",
+        "",
+        *(f"- `{names}`: {meaning}" for names, meaning in _MEANINGS.items()),
+    )
+)
+
+
+def view_labels(values: Mapping[str, Any]) -> dict[str, str]:
+    """Labels of an experiment for MLflow's UI; ``values`` is the content of values.json of its latest valuation."""
+    return {NOTE: _NOTE, f"mlflow.sharedViewState.{VIEW}": json.dumps(_view(values), ensure_ascii=False)}
+
+
+def _view(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of MLflow's page of runs: columns of the table, and charts that stand before its own."""
+    names = [safe_name(row["contributor"]) for row in values["contributors"]]
+    shown = [f"value/{name}" for name in names if len(name) <= _LONGEST][:_SHOWN]
+    past = [f"history/{name}" for name in shown]
+    charts = [
+        {"type": "PARALLEL", "displayName": "values", "selectedMetrics": shown, "selectedParams": []},
+        _points("width of the intervals against cost", "cost_total", "mean_width"),
+        _bars("mean width of the intervals", "mean_width"),
+        _bars("LDS, half of the contributors", "lds/alpha_0.5"),
+        _bars("seconds of a coalition", "cost_per_coalition"),
+        {"type": "LINE", "displayName": "values over time", "selectedMetricKeys": past, "metricKey": "".join(past[:1])},
+    ]
+    common = {"metricSectionId": VIEW, "deleted": False, "isGenerated": False}
+    return {
+        "selectedColumns": [_column(name) for name in (*_COLUMNS, *(f"metrics.{name}" for name in shown))],
+        "compareRunCharts": [{"uuid": f"{VIEW}-{i}", **common, **chart} for i, chart in enumerate(charts)],
+        "compareRunSections": [
+            {"uuid": VIEW, "name": "at a glance", "display": True, "isReordered": False, "deleted": False}
+        ],
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": False,
+    }
+
+
+def _bars(title: str, metric: str) -> dict[str, Any]:
+    return {"type": "BAR", "displayName": title, "metricKey": metric, "runsCountToCompare": 20}
+
+
+def _points(title: str, x: str, y: str) -> dict[str, Any]:
+    axes = {axis: {"key": key, "type": "METRIC"} for axis, key in (("xaxis", x), ("yaxis", y))}
+    return {"type": "SCATTER", "displayName": title, "runsCountToCompare": 100, **axes}
+
+
+def _column(name: str) -> str:
+    kind, _, key = name.partition(".")
+    return f"{kind}.`{key}`"

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +19,19 @@ import psutil
 #: What a phase can be; everything outside a phase is starting up: processes, imports, reading and writing.
 PHASES = ("training", "sampling", "scoring", "solving")
 STARTING = "starting"
+#: Libraries that decide what is computed, and how it is run.
+LIBRARIES = ("torch", "diffusers", "torch-pruning", "kfp", "mlflow", "numpy")
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of :data:`LIBRARIES` where this process runs; a container image need not have all of them."""
+    found = {}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 @dataclass
@@ -31,6 +45,7 @@ class StageLog:
         phases: ``[kind, start, end]`` with kind from :data:`PHASES`.
         facts: single numbers and words (parameter counts, losses, scores).
         curves: name to ``{"step": [...], "value": [...]}``.
+        versions: of the libraries that the task had.
     """
 
     stage: str
@@ -39,6 +54,7 @@ class StageLog:
     phases: list[tuple[str, float, float]] = field(default_factory=list)
     facts: dict[str, float | int | str] = field(default_factory=dict)
     curves: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=installed_versions)
 
     @contextmanager
     def phase(self, kind: str) -> Iterator[None]:
@@ -57,10 +73,11 @@ class StageLog:
         return self.finished - self.started
 
     def recall(self, path: Path) -> None:
-        """Take over the facts and curves of an earlier log, such as the one kept with a model that is used again."""
+        """Take over what an earlier log says of a result, such as the one kept with a model that is used again."""
         kept = StageLog.load(path)
         self.facts |= kept.facts
         self.curves |= kept.curves
+        self.versions |= kept.versions
 
     def save(self, path: Path) -> None:
         """Write the log as JSON; the stage counts as finished now."""
@@ -71,7 +88,16 @@ class StageLog:
     @classmethod
     def load(cls, path: Path) -> "StageLog":
         """Read a log written by :meth:`save`."""
-        return cls(**json.loads(path.read_text()))
+        return cls(**({"versions": {}} | json.loads(path.read_text())))
+
+
+def library_versions(logs: Iterable[StageLog]) -> dict[str, str]:
+    """Library to the versions that the tasks had, as a rule one; in the order of :data:`LIBRARIES`."""
+    found: dict[str, set[str]] = {}
+    for log in logs:
+        for library, number in log.versions.items():
+            found.setdefault(library, set()).add(number)
+    return {library: ", ".join(sorted(found[library])) for library in LIBRARIES if library in found}
 
 
 def stage_seconds(logs: Iterable[StageLog]) -> dict[str, float]:

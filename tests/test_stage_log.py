@@ -4,12 +4,13 @@ import json
 import os
 import time
 
+import numpy as np
 import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shapley_core.stage_log import PHASES, STARTING, StageLog, stage_seconds, time_split
+from shapley_core.stage_log import PHASES, STARTING, StageLog, library_versions, stage_seconds, time_split
 
 
 def log(started, finished, *phases, stage="train"):
@@ -125,3 +126,22 @@ def test_a_log_recalls_what_is_known_of_a_model_that_is_used_again(tmp_path):
     assert record.facts == {"images": 3, "parameters": 5}
     assert record.curves == kept.curves
     assert record.phases == []  # the time was spent by the other task
+
+
+def test_versions_are_those_of_the_tasks_that_had_the_libraries(tmp_path):
+    """A report is written where there is no torch, of a model that was trained where there was."""
+    kept = StageLog("train", versions={"numpy": "2.0", "torch": "2.1"})
+    kept.save(tmp_path / "kept.json")
+    trained = StageLog("train", versions={"numpy": "3.0", "torch": "4.1"})
+    trained.recall(tmp_path / "kept.json")
+    estimated = StageLog("estimate", versions={"numpy": "3.0"})
+    assert library_versions([estimated, trained]) == {"torch": "2.1", "numpy": "2.0, 3.0"}
+
+
+def test_a_log_tells_the_versions_of_its_process():
+    assert StageLog("train").versions["numpy"] == np.__version__
+
+
+def test_a_log_of_before_versions_were_told_has_none(tmp_path):
+    (tmp_path / "log.json").write_text('{"stage": "train", "started": 1.0}')
+    assert StageLog.load(tmp_path / "log.json").versions == {}

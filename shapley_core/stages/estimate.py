@@ -10,7 +10,6 @@ import platform
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -29,7 +28,7 @@ from shapley_core.payout import Payout, pay_out
 from shapley_core.reporting.figures import figures
 from shapley_core.reporting.report import ReportData, render_report
 from shapley_core.seeds import derive_seed
-from shapley_core.stage_log import StageLog, stage_seconds, time_split
+from shapley_core.stage_log import StageLog, library_versions, stage_seconds, time_split
 from shapley_core.stages.game_files import (
     log_folder,
     read_contributors,
@@ -56,7 +55,6 @@ logger = logging.getLogger(__name__)
 _NAMED_MEMBERS = 4
 #: Facts of a task that are none of the run's.
 _OF_A_TASK = ("reused", "fine_tuned")
-_LIBRARIES = ("torch", "diffusers", "torch-pruning", "kfp", "mlflow", "numpy")
 
 
 def estimate(
@@ -228,14 +226,8 @@ def _facts(settings: ValuationConfig, logs: Sequence[StageLog], reference: Path)
     for log in logs:
         facts |= {name.replace("_", " "): value for name, value in log.facts.items() if name not in _OF_A_TASK}
     facts |= {"machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, {platform.system()}"}
-    return facts | {library: version(library) for library in _LIBRARIES if _installed(library)}
-
-
-def _installed(library: str) -> bool:
-    try:
-        return bool(version(library))
-    except ModuleNotFoundError:
-        return False
+    # This task's image has no torch; those that trained and sampled tell theirs.
+    return facts | library_versions(logs)
 
 
 def _write_results(results: Path, report: ReportData, utilities: pd.DataFrame, config: Path) -> None:

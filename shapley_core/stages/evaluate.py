@@ -25,7 +25,7 @@ from shapley_core.games.plan import Plan
 from shapley_core.mlflow_view import view_labels
 from shapley_core.reporting.evidence import evidence_figures, evidence_markdown, render_evidence
 from shapley_core.seeds import derive_seed
-from shapley_core.stage_log import StageLog, stage_seconds
+from shapley_core.stage_log import StageLog, library_versions, stage_seconds
 from shapley_core.stages.known_attributions import by_method, game_of, shapley_values, without_other_games
 from shapley_core.stages.removal_files import read_purposes
 from shapley_core.tracking import Tracked, log_run, safe_name, value_metrics, value_tags
@@ -171,6 +171,7 @@ def _facts(
         "seed": str(settings.evaluation.seed),
         **{f"seconds of {stage}": seconds for stage, seconds in stage_seconds(logs).items()},
         "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, {platform.system()}",
+        **library_versions(logs),
     }
 
 

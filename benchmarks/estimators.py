@@ -14,8 +14,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -24,7 +23,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from benchmarks.oracle import FACTS, SMALL, Game, Oracle, closed_form, games
+from benchmarks.oracle import FACTS, Cell, Game, cells_to_do, closed_form, games
 from shapley_core.errors import UserError
 from shapley_core.estimators import get_estimator
 
@@ -45,8 +44,8 @@ METHODS = {
     "stratified": ("stratified", "stratified"),
     "permutation": ("antithetic_permutation", "permutation"),
 }
-#: Too slow for the large games, and for thirty repetitions of the others.
-_REAL_ONLY = ("tree_msr",)
+#: Contributors of the largest game that a slow method is asked for: seconds for a repetition with twenty.
+_UP_TO = {"tree_msr": 10}
 #: Where coalitions are not in pairs, its time grows with the cube of their number: a minute at 5,000.
 _POLYSHAP_UP_TO = 1000
 #: It draws the same orders, and gives the same values.
@@ -58,52 +57,41 @@ _DOCS = Path(__file__).parents[1] / "docs"
 
 
 def measure(out: Path, peers: list[str], repetitions: int) -> None:
-    """Every method on every game, budget and repetition; a file per game, and games that have theirs are left out."""
-    out.mkdir(parents=True, exist_ok=True)
-    names = [game.name for game in games()]
+    """Every method on every game, budget and repetition; what has its file is left out (:class:`.Cell`)."""
+    to_do = cells_to_do(METHODS, _UP_TO, out / "ours")
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        for future in [pool.submit(_measure_game, name, repetitions, out) for name in names]:
+        running = {pool.submit(_measure_cell, cell, repetitions, out / "ours"): cell for cell in to_do}
+        for number, future in enumerate(as_completed(running), 1):
             future.result()
+            print(f"{number} of {len(to_do)}: {running[future]}", flush=True)
     root = Path(__file__).parents[1]
-    running = []
+    processes = []
     for peer in peers:
         packages, _, python = peer.partition("=")
         command = [python, "-m", "benchmarks.peers", *packages.split(","), "--repetitions", str(repetitions)]
         environment = os.environ | {"PYTHONPATH": str(root)}
-        running.append(subprocess.Popen([*command, "--out", str(out)], env=environment, cwd=root))
-    failed = [process.wait() for process in running]
+        processes.append(subprocess.Popen([*command, "--out", str(out / "peers")], env=environment, cwd=root))
+    failed = [process.wait() for process in processes]
     if any(failed):
         sys.exit("a peer's environment failed; its own message is above")
 
 
-def _measure_game(name: str, repetitions: int, out: Path) -> None:
-    path = out / f"ours-{name}.parquet"
-    if not path.exists():
-        game = next(game for game in games() if game.name == name)
-        pd.DataFrame(_rows(game, repetitions)).to_parquet(path, index=False)
+def _measure_cell(cell: Cell, repetitions: int, out: Path) -> None:
+    rows = []
+    for repetition in range(repetitions):
+        try:
+            rows.append(cell.facts(repetition) | _one(cell, repetition))
+        except UserError:
+            continue  # too few coalitions for this estimator; the report counts the repetitions
+    cell.keep(rows, out)
 
 
-def _rows(game: Game, repetitions: int) -> Iterator[dict[str, object]]:
-    for noise, deviation in game.noises.items():
-        for m in game.budgets:
-            for method, (design, estimator) in METHODS.items():
-                if method in _REAL_ONLY and game.n >= SMALL:
-                    continue
-                for repetition in range(repetitions):
-                    oracle = Oracle(game, deviation, repetition)
-                    try:
-                        yield {
-                            **dict(zip(FACTS, (game.name, game.n, noise, m, method, repetition), strict=False)),
-                            **_one(game, oracle, design, estimator, m, repetition),
-                        }
-                    except UserError:
-                        continue  # too few coalitions for this estimator; the report counts the repetitions
-
-
-def _one(game: Game, oracle: Oracle, design: str, estimator: str, m: int, seed: int) -> dict[str, object]:
-    measured = closed_form.measure(oracle, game.n, design, m, seed)
+def _one(cell: Cell, repetition: int) -> dict[str, object]:
+    game, oracle = games()[cell.game], cell.oracle(repetition)
+    design, estimator = METHODS[cell.method]
+    measured = closed_form.measure(oracle, game.n, design, cell.m, repetition)
     begun = time.perf_counter()
-    attribution = get_estimator(estimator)(measured, seed=seed)
+    attribution = get_estimator(estimator)(measured, seed=repetition)
     milliseconds = 1e3 * (time.perf_counter() - begun)
     inside = (attribution.ci_low <= game.values) & (game.values <= attribution.ci_high)
     told = np.isfinite(attribution.std_errors)
@@ -125,17 +113,17 @@ def judged(game: Game, values: np.ndarray) -> dict[str, float]:
 
 def collected(out: Path) -> pd.DataFrame:
     """Our rows and the peers', judged alike."""
-    by_name = {game.name: game for game in games()}
-    place = {name: number for number, name in enumerate(by_name)}
-    parts = [pd.read_parquet(path) for path in sorted(out.glob("ours-*.parquet"))]
-    for path in sorted(out.glob("peers-*.csv")):
+    place = {name: number for number, name in enumerate(games())}
+    parts = [pd.read_csv(path) for path in sorted(out.glob("ours/*/*.csv"))]
+    for path in sorted(out.glob("peers/*/*.csv")):
         table = pd.read_csv(path)
-        columns = [name for name in table if name.startswith("value_")]
-        scores = [
-            judged(by_name[row["game"]], row[columns[: row["n"]]].to_numpy(dtype=float)) for _, row in table.iterrows()
-        ]
+        values = table.filter(like="value_").to_numpy(dtype=float)
+        scores = [judged(games()[name], row) for name, row in zip(table["game"], values, strict=True)]
         parts.append(pd.concat([table[[*FACTS]], pd.DataFrame(scores)], axis=1))
-    return pd.concat(parts, ignore_index=True).sort_values("game", key=lambda game: game.map(place), kind="stable")
+    rows = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    # In the order of games and noises, whatever was measured first.
+    order = rows.assign(game=rows["game"].map(place), quiet=rows["noise"] != "none")
+    return rows.loc[order.sort_values(["game", "quiet", "m"], kind="stable").index]
 
 
 def report(out: Path) -> None:

@@ -8,8 +8,9 @@ and this project's games, so that the peers' environments can ask, too.
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from math import factorial
 from pathlib import Path
 
@@ -82,7 +83,59 @@ class Oracle:
         return float(np.random.default_rng([self.repetition, zlib.crc32(key), zlib.adler32(key)]).standard_normal())
 
 
-def games() -> Iterator[Game]:
+@dataclass(frozen=True)
+class Cell:
+    """What is measured at once, and kept in a file of its own: a method on a game, at a noise and a budget."""
+
+    method: str
+    game: str
+    noise: str
+    m: int
+
+    def path(self, out: Path) -> Path:
+        """Its file under a folder; a method's folder can be deleted to measure that method anew."""
+        return out / self.method / f"{self.game}, {self.noise}, {self.m}.csv"
+
+    def facts(self, repetition: int) -> dict[str, object]:
+        """The first of :data:`FACTS`."""
+        n = games()[self.game].n
+        return dict(zip(FACTS, (self.game, n, self.noise, self.m, self.method, repetition), strict=False))
+
+    def oracle(self, repetition: int) -> "Oracle":
+        """What the method asks in a repetition."""
+        game = games()[self.game]
+        return Oracle(game, game.noises[self.noise], repetition)
+
+    def keep(self, rows: list[dict[str, object]], out: Path) -> None:
+        """Write its rows, all or none; a cell without rows has an empty file."""
+        path = self.path(out)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".part")
+        pd.DataFrame(rows, columns=None if rows else [*FACTS]).to_csv(unfinished, index=False)
+        unfinished.replace(path)
+
+
+def cells_to_do(methods: Iterable[str], up_to: Mapping[str, int], out: Path) -> list[Cell]:
+    """The cells without a file, small games first; ``up_to``: contributors of the largest game of slow methods."""
+    methods = list(methods)
+    cells = [
+        Cell(method, game.name, noise, m)
+        for game in sorted(games().values(), key=lambda game: game.n > SMALL)
+        for noise in game.noises
+        for m in game.budgets
+        for method in methods
+        if game.n <= up_to.get(method, game.n)
+    ]
+    return [cell for cell in cells if not cell.path(out).exists()]
+
+
+@cache
+def games() -> dict[str, Game]:
+    """The games by name."""
+    return {game.name: game for game in _games()}
+
+
+def _games() -> Iterator[Game]:
     """The real games whose tables are there, one per property; then the closed-form games."""
     for path in sorted(FOLDER.glob("*.parquet")):
         yield from real_games(path)

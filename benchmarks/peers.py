@@ -2,7 +2,8 @@
 
 python -m benchmarks.peers shap shapiq --repetitions 30 --out folder
 
-Writes a file per game when the game is done; games that have theirs are left out.
+Writes a file per cell (a method on a game, at a noise and a budget) when it is done; cells that have theirs are left
+out, so that it goes on where it was killed.
 """
 
 import argparse
@@ -14,9 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from benchmarks.oracle import FACTS, SMALL, Floats, Oracle, games
+from benchmarks.oracle import SMALL, Floats, Oracle, cells_to_do
 
 Method = Callable[[Oracle, int, int], Floats]
 
@@ -80,8 +80,8 @@ PEERS: dict[str, dict[str, Method]] = {
     "pydvl": {"pyDVL permutation": pydvl_permutation},
 }
 
-#: Half a minute for a repetition of the large games.
-_SMALL_ONLY = ("shapiq SVARM",)
+#: Contributors of the largest game that a slow method is asked for: half a minute for a repetition of the large games.
+_UP_TO = {"shapiq SVARM": SMALL}
 
 
 def main() -> None:
@@ -93,32 +93,23 @@ def main() -> None:
     arguments = parser.parse_args()
     methods = {name: method for peer in arguments.peers for name, method in PEERS[peer].items()}
     warnings.simplefilter("ignore")
-    for game in games():
-        path = arguments.out / f"peers-{'-'.join(arguments.peers)}-{game.name}.csv"
-        if path.exists():
-            continue
-        rows = []
-        for noise, deviation in game.noises.items():
-            for m in game.budgets:
-                for name, method in methods.items():
-                    if game.n > SMALL and name in _SMALL_ONLY:
-                        continue
-                    for repetition in range(arguments.repetitions):
-                        oracle = Oracle(game, deviation, repetition)
-                        begun = time.perf_counter()
-                        try:
-                            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                                values = method(oracle, m, repetition)
-                        except Exception as error:
-                            print(f"{name} on {game.name} with {m}: {type(error).__name__}: {error}", flush=True)
-                            break
-                        milliseconds = 1e3 * (time.perf_counter() - begun - oracle.seconds)
-                        rows.append(
-                            [game.name, game.n, noise, m, name, repetition, milliseconds, len(oracle.asked), *values]
-                        )
-        columns = [*FACTS, *(f"value_{i}" for i in range(game.n))]
-        pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
-        print(game.name, flush=True)
+    to_do = cells_to_do(methods, _UP_TO, arguments.out)
+    for number, cell in enumerate(to_do, 1):
+        rows: list[dict[str, object]] = []
+        for repetition in range(arguments.repetitions):
+            oracle = cell.oracle(repetition)
+            begun = time.perf_counter()
+            try:
+                with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                    values = methods[cell.method](oracle, cell.m, repetition)
+            except Exception as error:
+                print(f"{cell}: {type(error).__name__}: {error}", flush=True)
+                break
+            milliseconds = 1e3 * (time.perf_counter() - begun - oracle.seconds)
+            of = {f"value_{i}": value for i, value in enumerate(values)}
+            rows.append(cell.facts(repetition) | {"milliseconds": milliseconds, "asked": len(oracle.asked)} | of)
+        cell.keep(rows, arguments.out)
+        print(f"{number} of {len(to_do)}: {cell}", flush=True)
 
 
 if __name__ == "__main__":

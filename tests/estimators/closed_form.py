@@ -139,10 +139,9 @@ def moebius(n: int, seed: int = 0, per_contributor: int = 3) -> ClosedForm:
     values = np.zeros(n)
     for group, dividend in zip(groups, dividends, strict=True):
         values[group] += dividend / len(group)
-    return ClosedForm.of(
-        lambda z: sum((d * z[:, g].all(axis=1) for g, d in zip(groups, dividends, strict=True)), np.zeros(len(z))),
-        values,
-    )
+    # A group of fewer than three names a member again.
+    three = np.array([np.resize(group, 3) for group in groups])
+    return ClosedForm.of(lambda z: z[:, three].all(axis=2) @ dividends, values)
 
 
 def _weights(n: int, seed: int) -> npt.NDArray[np.int64]:

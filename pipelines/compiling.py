@@ -6,9 +6,10 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 from kfp import compiler
-from kfp.compiler import KubernetesManifestOptions
+from kfp.compiler import KubernetesManifestOptions, pipeline_spec_builder
 
 import shapley_core
+from pipelines.equal_parts import share_equal_parts
 from pipelines.evaluation import evaluation
 from pipelines.valuation import valuation
 
@@ -20,8 +21,9 @@ def compile_valuation(path: Path) -> Path:
 
 
 def compile_evaluation(path: Path) -> Path:
-    """Write the evaluation pipeline to ``path``."""
-    compiler.Compiler().compile(evaluation, str(path))
+    """Write the evaluation pipeline to ``path``: a third of what the eight loops of it would take by themselves."""
+    spec, platform = share_equal_parts(evaluation.pipeline_spec, evaluation.platform_spec)
+    pipeline_spec_builder.write_pipeline_spec_to_file(spec, evaluation.description, platform, str(path))
     return path
 
 

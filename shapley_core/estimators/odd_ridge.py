@@ -19,7 +19,9 @@ the coalitions are regressed as they are.
 equal shares; the sum is exact all the same. With ample coalitions λ falls and it becomes ``leverage_shap``.
 
 **Uncertainty.** The estimate is K times that of ``leverage_shap``, K what the ridge keeps, so its covariance is K C Kᵀ
-with C the latter's (HC3). An interval from that alone would ignore the bias, most of all when GCV sets all values
+with C the latter's (HC3; where a good part of all coalitions was measured, without what is no longer left to chance:
+:mod:`~shapley_core.estimators.finite_population`). An interval from that alone would ignore the bias, most of all when
+GCV sets all values
 equal. What the ridge took away, (K - I) û, has expectation bias and covariance (K - I) C (K - I)ᵀ =: D; hence |(K - I)
 û|² - tr D is an unbiased estimate of the squared bias, with variance about 2 tr D² + 4 bᵀ D b. That estimate, never
 below zero, plus one standard error of it, is added, spread evenly over the directions in which values can differ:
@@ -40,6 +42,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shapley_core.estimators.accept import accept
+from shapley_core.estimators.finite_population import covariance_of_share
 from shapley_core.estimators.regression import Contrasts, Spectrum, no_uncertainty
 from shapley_core.estimators.result import Attribution, additive_fit, attribute
 from shapley_core.estimators.size_curve import size_curve
@@ -80,7 +83,7 @@ def odd_ridge(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) ->
     best = kept[np.argmin(_gcv(spectrum, kept, k))]
     values = rows.values(spectrum.v @ (best * spectrum.a / spectrum.d))
     covariance, warnings, df = None, [], max(k - rank, 1)
-    plain = spectrum.covariance() if rank == n - 1 else None
+    plain = covariance_of_share(game, rows, spectrum) if rank == n - 1 else None
     if plain is None:
         warnings.append(no_uncertainty(k, n))
     elif k - rank < rank / 2:

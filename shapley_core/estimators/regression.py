@@ -138,11 +138,18 @@ class Spectrum:
         u: Floats = self.v @ (self.a / self.d)
         return u
 
-    def covariance(self, unit: npt.NDArray[np.int64] | None = None) -> Floats | None:
+    def covariance(
+        self,
+        unit: npt.NDArray[np.int64] | None = None,
+        unseen: Floats | float = 1.0,
+        noise: Floats | float = 0.0,
+    ) -> Floats | None:
         """(p, p) covariance of the coefficients (HC3); None without residual degrees of freedom.
 
         Args:
             unit: (k,) rows of one unit err together; None: every row is a unit.
+            unseen: (k,) share of a row's squared error that counts.
+            noise: (k,) what is added to that, in the square of the weighted target's unit.
         """
         axes = self.x @ (self.v / self.d)  # (k, r), orthonormal columns
         leverage = np.einsum("kr,kr->k", axes, axes)
@@ -153,7 +160,8 @@ class Spectrum:
         df = n_units - len(self.d)
         if df < 1:
             return None
-        scores = axes * prediction_errors(residual, 1 - leverage)[:, None]
+        errors = prediction_errors(residual, 1 - leverage)
+        scores = axes * np.copysign(np.sqrt(unseen * errors**2 + noise), errors)[:, None]
         if unit is not None:
             scores = sums_by_unit(scores, unit)
         half = scores @ (self.v / self.d).T

@@ -1,0 +1,78 @@
+r"""What chance has left over where a good part of all coalitions was measured.
+
+Coalitions of a size are drawn without repetition, and the values are those of all C(n, s). A regression errs because
+the coalitions that were not drawn would have moved it; of m_s of C(n, s), a share f = m_s / C(n, s), the variance that
+comes of drawing is 1 - f times what it is for draws out of infinitely many (Cochran 1977, "Sampling Techniques", 2.6),
+and nothing where all were measured. The noise of a measurement is no matter of drawing: it moves the values by as much
+if all coalitions are there. So a unit whose squared error is e², of which σ² is noise, counts with
+
+    (1 - f) e² + f σ².
+
+**Noise.** σ² is what a regression leaves over that lets contributors count differently by size: targets on Hz, tHz,
+t²Hz, as many of them as leave it half the units, t = ((2s - n) / n)², or (2s - n) / n without complements. That takes up what
+values owe to interactions that change with the size of a coalition; what it does not take up passes for noise, so that
+intervals are rather too wide than too narrow. It is one number for all coalitions.
+
+Up to a twentieth, f is left out of account, as is usual: the interval is too wide by a fortieth at most.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from shapley_core.estimators.by_size import subsets_by_size
+from shapley_core.estimators.regression import Contrasts, Spectrum, units
+from shapley_core.games.measured import MeasuredGame
+
+Floats = npt.NDArray[np.float64]
+
+#: Share of a size's coalitions up to which it is taken for a small one.
+_SMALL_SHARE = 0.05
+
+#: Powers of t at most: 1, t, t².
+_POWERS = 3
+
+
+def covariance_of_share(game: MeasuredGame, rows: Contrasts, spectrum: Spectrum) -> Floats | None:
+    """(p, p) covariance of the regression's coefficients; None without residual degrees of freedom.
+
+    Args:
+        game: what was measured.
+        rows: its regression, without what utilities owe to the size alone.
+        spectrum: the regression's solution.
+    """
+    seen = seen_share(game)
+    if seen.max() <= _SMALL_SHARE or len(rows.target) <= len(spectrum.d):
+        return spectrum.covariance()
+    noise = noise_variance(game, rows) * seen * rows.weight * _noise_of_unit(rows)
+    return spectrum.covariance(unseen=1 - seen, noise=noise)
+
+
+def seen_share(game: MeasuredGame) -> Floats:
+    """(k,) share of all coalitions of its size that was measured, of each unit; of a pair's two sizes the smaller."""
+    n = game.membership.shape[1]
+    size = game.membership.sum(axis=1)
+    share = np.bincount(size, minlength=n + 1) / subsets_by_size(n)
+    unit = units(game.pair)
+    seen = np.ones(int(unit.max()) + 1)
+    np.minimum.at(seen, unit, share[size])
+    return seen
+
+
+def noise_variance(game: MeasuredGame, rows: Contrasts) -> float:
+    """σ², the variance of one coalition's measurement."""
+    n = game.membership.shape[1]
+    k, p = rows.x.shape
+    t = (2 * game.membership[rows.row].sum(axis=1) - n) / n
+    if not rows.lone.any():
+        t = t**2
+    root = 1 / np.sqrt(_noise_of_unit(rows))
+    n_powers = int(np.clip(k // (2 * p), 1, _POWERS))
+    x = np.hstack([rows.x * (root * t**power)[:, None] for power in range(n_powers)])
+    y = root * rows.target
+    left_over = Spectrum.of(x, y, np.ones(k))
+    return float(left_over.left_over / (k - len(left_over.d)))
+
+
+def _noise_of_unit(rows: Contrasts) -> Floats:
+    """(k,) variance of a unit's target by noise alone, in σ²: a pair is half the difference of two."""
+    return np.where(rows.lone, 1.0, 0.5)

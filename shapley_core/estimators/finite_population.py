@@ -9,9 +9,9 @@ if all coalitions are there. So a unit whose squared error is e², of which σ²
     (1 - f) e² + f σ².
 
 **Noise.** σ² is what a regression leaves over that lets contributors count differently by size: targets on Hz, tHz,
-t²Hz, as many of them as leave it half the units, t = ((2s - n) / n)², or (2s - n) / n without complements. That takes up what
-values owe to interactions that change with the size of a coalition; what it does not take up passes for noise, so that
-intervals are rather too wide than too narrow. It is one number for all coalitions.
+t²Hz, as many of them as leave it half the units, t = ((2s - n) / n)², or (2s - n) / n without complements. That takes
+up what values owe to interactions that change with the size of a coalition; what it does not take up passes for noise,
+so that intervals are rather too wide than too narrow. It is one number for all coalitions.
 
 Up to a twentieth, f is left out of account, as is usual: the interval is too wide by a fortieth at most.
 """

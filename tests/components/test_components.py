@@ -238,8 +238,9 @@ def test_estimate(done: Valuation) -> None:
     names = {row["contributor"] for row in values["contributors"]}
     assert names == {"Ada", "Bob", "Çelik"}
     metrics = done["metrics"].metadata
-    kinds = {"value", "std_error"}
-    assert set(metrics) == {"null_value", "full_value"} | {f"{kind}/{name}" for kind in kinds for name in names}
+    kinds = {"value", "std_error", "width"}
+    of_all = {"null_value", "full_value", "n_coalitions", "mean_width", "rank_stability"}
+    assert set(metrics) == of_all | {f"{kind}/{name}" for kind in kinds for name in names}
     assert sum(metrics[f"value/{name}"] for name in names) == pytest.approx(
         metrics["full_value"] - metrics["null_value"], abs=1e-6
     )

@@ -196,6 +196,13 @@ def test_what_cannot_be_merged(changes, message):
         merge_games([GAME, replace(GAME, **changes)])
 
 
+def test_rounding_makes_no_other_game():
+    # The sums of a score are taken in another order by another processor.
+    changes = {part: np.nextafter(getattr(GAME, part), np.inf) for part in ("values", "null_value", "full_value")}
+    merged = merge_games([GAME, replace(GAME, **changes)])
+    np.testing.assert_array_equal(merged.values, merge_games([GAME]).values)
+
+
 def test_nothing_cannot_be_merged():
     with pytest.raises(UserError, match="nothing to merge"):
         merge_games([])

@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import psutil
+import torch
 
 from shapley_core.config import ValuationConfig
 from shapley_core.data.dataset import ContributorDataset
+from shapley_core.device import computes_in_bfloat16
 from shapley_core.games.plan import Plan
 from shapley_core.games.utilities import read_utilities
 from shapley_core.properties import get_property
@@ -68,9 +70,11 @@ SIZES = {
             "pruning.finetuning.batch_size": 16,
             "finetuning.steps": 8,
             "finetuning.batch_size": 16,
+            "finetuning.precision": "auto",
             "generation.n_images": 32,
             "generation.n_steps": 5,
             "generation.batch_size": 32,
+            "generation.precision": "auto",
         },
         4,
     ),
@@ -79,7 +83,7 @@ SIZES = {
 Work = Callable[[Path, int], dict[str, float]]
 
 
-def plain(folder: Path, shard: int) -> dict[str, float]:
+def plain(folder: Path, shard: int, mixed_precision: str = "no") -> dict[str, float]:
     """Way (a): values of a shard's coalitions by key."""
     from benchmarks.plain import finetune, generate
     from shapley_core.models.checkpoint import load_unet
@@ -94,9 +98,17 @@ def plain(folder: Path, shard: int) -> dict[str, float]:
     images = data.images()
     values = {}
     for row in Plan.load(chain.path("plan")).shard(shard).to_dict("records"):
-        unet = finetune(start, images[np.isin(data.contributor_ids, row["members"])], settings.finetuning)
-        values[row["key"]] = measured.score(generate(unet, settings.generation, seed=0))
+        pixels = images[np.isin(data.contributor_ids, row["members"])]
+        unet = finetune(start, pixels, settings.finetuning, mixed_precision)
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed_precision == "bf16"):
+            generated = generate(unet, settings.generation, seed=0)
+        values[row["key"]] = measured.score(generated)
     return values
+
+
+def plain_bfloat16(folder: Path, shard: int) -> dict[str, float]:
+    """Way (a) with accelerate's mixed precision, where this project uses bfloat16, too."""
+    return plain(folder, shard, "bf16")
 
 
 def ours(folder: Path, shard: int) -> dict[str, float]:
@@ -124,8 +136,6 @@ def _start_lane(barrier: Barrier) -> None:
 
 
 def _run_lane(work: Work, folder: Path, shard: int, threads: int) -> tuple[dict[str, float], float, int]:
-    import torch  # in the lane's own process
-
     torch.set_num_threads(threads)
     _barrier.wait()
     begun = time.perf_counter()
@@ -158,15 +168,19 @@ def measure(size: str, out: Path, repetitions: int) -> pd.DataFrame:
         chains[way] = Chain(out / size / way, str(out / size / "store"))
         chains[way].prepare("digits", spec.overrides | game | run)
         chains[way].models()
+    alone, side_by_side = chains["one at a time"].folder, chains["as it ships"].folder
     cores = os.cpu_count() or 1
+    # Not shard 0: the null coalition is not trained.
+    ways: list[tuple[str, Work, Path, list[int], int]] = [
+        ("plain", plain, alone, [1], cores),
+        ("one at a time", ours, alone, [1], cores),
+        ("as it ships", ours, side_by_side, [1, 2], 1),
+    ]
+    if spec.overrides.get("finetuning.precision") == "auto" and computes_in_bfloat16(torch.device("cpu")):
+        ways.insert(1, ("plain, bfloat16", plain_bfloat16, alone, [1], cores))
     rows = []
     for repetition in range(repetitions):
-        # Not shard 0: the null coalition is not trained.
-        for way, work, folder, shards, threads in (
-            ("plain", plain, chains["one at a time"].folder, [1], cores),
-            ("one at a time", ours, chains["one at a time"].folder, [1], cores),
-            ("as it ships", ours, chains["as it ships"].folder, [1, 2], 1),
-        ):
+        for way, work, folder, shards, threads in ways:
             values, seconds, memory = lanes(work, folder, shards, threads)
             rows.append(
                 {

@@ -32,10 +32,12 @@ class Images(Dataset[torch.Tensor]):
         return torch.from_numpy(self.pixels[index].transpose(2, 0, 1)).float() / 127.5 - 1
 
 
-def finetune(start: UNet2DModel, pixels: NDArray[np.uint8], config: TrainingConfig) -> UNet2DModel:
-    """The network ``start`` fine-tuned on some images; its averaged weights."""
+def finetune(
+    start: UNet2DModel, pixels: NDArray[np.uint8], config: TrainingConfig, mixed_precision: str = "no"
+) -> UNet2DModel:
+    """The network ``start`` fine-tuned on some images, with accelerate's ``mixed_precision``; its averaged weights."""
     model = copy.deepcopy(start).train()
-    accelerator = Accelerator()
+    accelerator = Accelerator(mixed_precision=mixed_precision)
     loader = DataLoader(Images(pixels), batch_size=config.batch_size, shuffle=True)
     scheduler = DDPMScheduler(num_train_timesteps=1000)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -61,7 +63,7 @@ def finetune(start: UNet2DModel, pixels: NDArray[np.uint8], config: TrainingConf
             if step == config.steps:
                 break
     ema.copy_to(model.parameters())
-    return accelerator.unwrap_model(model)
+    return accelerator.unwrap_model(model, keep_fp32_wrapper=False)
 
 
 def generate(unet: UNet2DModel, config: GenerationConfig, seed: int) -> NDArray[np.uint8]:

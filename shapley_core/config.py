@@ -147,8 +147,9 @@ class TextEncoderConfig(Section):
         return self
 
 
-#: Arithmetic of the network's matrix products; weights, optimiser and everything around them stay float32.
-Precision = Literal["float32", "bfloat16"]
+#: Arithmetic of the network's matrix products; weights, optimiser and everything around them stay float32. "auto" is
+#: bfloat16 where the device has matrix instructions for it.
+Precision = Literal["float32", "bfloat16", "auto"]
 
 
 class TrainingConfig(Section):
@@ -173,7 +174,7 @@ class TrainingConfig(Section):
     micro_batch_size: int | None = Field(
         None, ge=1, description="images of a step that are in memory at once; null: all; changes results by rounding"
     )
-    precision: Precision = Field("float32", description="bfloat16 pays where the processor computes with it")
+    precision: Precision = Field("float32", description="auto: bfloat16 where the device computes with it")
 
     @field_validator("optimizer", mode="before")
     @classmethod
@@ -331,7 +332,7 @@ class GenerationConfig(Section):
     guidance_scale: float | None = Field(
         None, ge=0, description="classifier-free guidance (arXiv 2207.12598) of models with prompts; null: none"
     )
-    precision: Precision = Field("float32", description="bfloat16 pays where the processor computes with it")
+    precision: Precision = Field("float32", description="auto: bfloat16 where the device computes with it")
     batch_size: int = Field(256, ge=1, description="images per forward pass; does not change the images")
 
     @model_validator(mode="after")

@@ -5,6 +5,8 @@ import os
 import torch
 from accelerate import PartialState
 
+from shapley_core.config import Precision
+
 
 def compute_device(threads: int) -> torch.device:
     """The device of this process, after setting its number of CPU threads (0: as many as there are cores).
@@ -17,9 +19,20 @@ def compute_device(threads: int) -> torch.device:
     return device
 
 
-def precision(device: torch.device, name: str) -> torch.autocast:
-    """The context in which a network computes with this precision ("float32" or "bfloat16")."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=name == "bfloat16")
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Has the device instructions that multiply matrices of bfloat16: AMX, or CUDA from compute capability 8 on?
+
+    Elsewhere bfloat16 is emulated, and several times slower than float32 (docs/speed.md).
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
+
+
+def precision(device: torch.device, name: Precision) -> torch.autocast:
+    """The context in which a network computes with this precision."""
+    reduced = name == "bfloat16" or (name == "auto" and computes_in_bfloat16(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=reduced)
 
 
 def speed_up(network: torch.nn.Module, compile: bool) -> None:

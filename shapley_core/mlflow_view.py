@@ -13,13 +13,13 @@ from shapley_core.tracking import NOTE, safe_name
 
 #: Key of the view, in its label and in the address.
 VIEW = "valuations"
-#: Contributors whose values have columns and lines of their own: the first by value, if their names are not longer;
-#: MLflow's labels have 5,000 characters.
-_SHOWN, _LONGEST = 12, 60
+#: Contributors whose values are shown: the first by value, if their names are not longer; MLflow's labels have 5,000
+#: characters. Fewer of them have columns, which stand before those of parameters and tags, and lines over time.
+_SHOWN, _FIRST, _LONGEST = 12, 5, 60
 _COLUMNS = (
     *("tags.kind", "tags.property", "tags.design", "tags.estimator", "params.pruning.ratio"),
-    *("metrics.n_coalitions", "metrics.cost_per_coalition", "metrics.cost_total", "metrics.mean_width"),
-    *("metrics.rank_stability", "metrics.full_value", "metrics.lds/alpha_0.5"),
+    *("metrics.n_coalitions", "metrics.cost_total", "metrics.mean_width", "metrics.rank_stability"),
+    *("metrics.full_value", "metrics.lds/alpha_0.5"),
 )
 _MEANINGS = {
     "value/NAME, std_error/NAME": "what the contributor is worth, in the property's unit, and its standard error",
@@ -54,34 +54,37 @@ def _view(values: Mapping[str, Any]) -> dict[str, Any]:
     """The state of MLflow's page of runs: columns of the table, and charts that stand before its own."""
     names = [safe_name(row["contributor"]) for row in values["contributors"]]
     shown = [f"value/{name}" for name in names if len(name) <= _LONGEST][:_SHOWN]
-    past = [f"history/{name}" for name in shown]
-    charts = [
-        {"type": "PARALLEL", "displayName": "values", "selectedMetrics": shown, "selectedParams": []},
-        _points("width of the intervals against cost", "cost_total", "mean_width"),
-        _bars("mean width of the intervals", "mean_width"),
-        _bars("LDS, half of the contributors", "lds/alpha_0.5"),
-        _bars("seconds of a coalition", "cost_per_coalition"),
-        {"type": "LINE", "displayName": "values over time", "selectedMetricKeys": past, "metricKey": "".join(past[:1])},
-    ]
-    common = {"metricSectionId": VIEW, "deleted": False, "isGenerated": False}
+    past = [f"history/{name}" for name in shown[:_FIRST]]
+    glance = [_points("cost_total", "mean_width"), *map(_bars, ("mean_width", "lds/alpha_0.5", "cost_per_coalition"))]
+    sections = (  # name, charts side by side, charts
+        ("values", 1, [{"type": "PARALLEL", "selectedMetrics": shown, "selectedParams": []}]),
+        ("at a glance", 2, glance),
+        ("over time", 1, [{"type": "LINE", "selectedMetricKeys": past, "metricKey": "".join(past[:1])}]),
+    )
     return {
-        "selectedColumns": [_column(name) for name in (*_COLUMNS, *(f"metrics.{name}" for name in shown))],
-        "compareRunCharts": [{"uuid": f"{VIEW}-{i}", **common, **chart} for i, chart in enumerate(charts)],
-        "compareRunSections": [
-            {"uuid": VIEW, "name": "at a glance", "display": True, "isReordered": False, "deleted": False}
+        "selectedColumns": [_column(name) for name in (*_COLUMNS, *(f"metrics.{name}" for name in shown[:_FIRST]))],
+        "compareRunCharts": [
+            {"uuid": f"{name} {i}", "metricSectionId": name, "deleted": False, "isGenerated": False, **chart}
+            for name, _, charts in sections
+            for i, chart in enumerate(charts)
         ],
+        "compareRunSections": [
+            {"uuid": name, "name": name, "columns": columns, "display": True, "isReordered": False, "deleted": False}
+            for name, columns, _ in sections
+        ],
+        "globalLineChartConfig": {"lineSmoothness": 0},
         "orderByKey": "attributes.start_time",
         "orderByAsc": False,
     }
 
 
-def _bars(title: str, metric: str) -> dict[str, Any]:
-    return {"type": "BAR", "displayName": title, "metricKey": metric, "runsCountToCompare": 20}
+def _bars(metric: str) -> dict[str, Any]:
+    return {"type": "BAR", "metricKey": metric, "runsCountToCompare": 20}
 
 
-def _points(title: str, x: str, y: str) -> dict[str, Any]:
+def _points(x: str, y: str) -> dict[str, Any]:
     axes = {axis: {"key": key, "type": "METRIC"} for axis, key in (("xaxis", x), ("yaxis", y))}
-    return {"type": "SCATTER", "displayName": title, "runsCountToCompare": 100, **axes}
+    return {"type": "SCATTER", "runsCountToCompare": 100, **axes}
 
 
 def _column(name: str) -> str:

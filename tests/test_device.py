@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from shapley_core.device import compute_device
+from shapley_core.device import compute_device, computes_in_bfloat16, precision
 
 
 @pytest.fixture(autouse=True)
@@ -21,3 +21,27 @@ def test_the_number_of_threads_is_set(asked, given):
     device = compute_device(asked)
     assert torch.get_num_threads() == given
     assert torch.zeros(1, device=device).device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("has_instructions", [False, True])
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "auto"])
+def test_products_are_of_the_precision_asked_for(name, has_instructions, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_instructions)
+    matrix = torch.eye(2)
+    with precision(CPU, name):
+        product = matrix @ matrix
+    reduced = name == "bfloat16" or (name == "auto" and has_instructions)
+    assert product.dtype == (torch.bfloat16 if reduced else torch.float32)
+
+
+@pytest.mark.parametrize("has_instructions", [False, True])
+def test_a_gpu_that_only_emulates_bfloat16_does_not_count(has_instructions, monkeypatch):
+    def supported(including_emulation=True):
+        return including_emulation or has_instructions
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert computes_in_bfloat16(torch.device("cuda")) == has_instructions
+    assert not computes_in_bfloat16(torch.device("mps"))

@@ -1,8 +1,9 @@
 """Model families, their checkpoints, and sampling.
 
-Diffusers imports every model it knows when one is asked for: seconds, and a hundred megabytes, in every task. Here its
-two largest packages are made to import on demand instead: a module of theirs that is named is imported by itself, and
-whoever asks the package for anything else gets all of it, as before.
+Diffusers imports every model it knows when one is asked for, and all of peft when a network is moved to its device:
+seconds, and a hundred megabytes, in every task. Here its largest packages are made to import on demand instead: a
+module of theirs that is named is imported by itself, and whoever asks the package for anything else gets all of it, as
+before.
 """
 
 import importlib.util
@@ -27,5 +28,5 @@ def _import_on_demand(package: str) -> None:
     sys.modules[package] = module
 
 
-for _package in ("diffusers.models.unets", "diffusers.models.transformers"):
+for _package in ("diffusers.models.unets", "diffusers.models.transformers", "diffusers.hooks"):
     _import_on_demand(_package)

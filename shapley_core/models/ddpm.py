@@ -1,18 +1,21 @@
 """Unconditional diffusion (arXiv 2006.11239): its UNet, its noise schedules, and pixels to tensors and back."""
 
 import copy
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, PNDMScheduler
 from diffusers.models.unets.unet_2d import UNet2DModel
 from numpy.typing import NDArray
 
 from shapley_core.config import ModelConfig, NoiseScheduleConfig
 from shapley_core.seeds import derive_seed
 
-Scheduler: TypeAlias = DDIMScheduler | PNDMScheduler | DPMSolverMultistepScheduler
+if TYPE_CHECKING:
+    from diffusers import DPMSolverMultistepScheduler
+
+Scheduler: TypeAlias = Union[DDIMScheduler, PNDMScheduler, "DPMSolverMultistepScheduler"]
 
 
 def build_unet(model: ModelConfig, sample_shape: tuple[int, int, int], seed: int) -> UNet2DModel:
@@ -72,6 +75,8 @@ def sampling_schedule(config: NoiseScheduleConfig, solver: str, bounded: bool = 
         case "pndm":  # as Stable Diffusion is published with it: no Runge-Kutta steps, timesteps from 1
             return PNDMScheduler(**settings, skip_prk_steps=True, steps_offset=1)
         case _:
+            from diffusers import DPMSolverMultistepScheduler  # here, because it imports scipy.stats
+
             return DPMSolverMultistepScheduler(**settings, algorithm_type="dpmsolver++")
 
 

@@ -122,7 +122,8 @@ def test_adapters_trained_together_end_as_each_alone() -> None:
         (alone,) = trained([run])
         assert all("lora_" in name for name in alone)
         for name, weight in alone.items():
-            torch.testing.assert_close(together[k][name], weight, rtol=1e-3, atol=1e-5)
+            # Adam takes whole steps where a gradient is next to zero: rounding there is a part of the learning rate.
+            torch.testing.assert_close(together[k][name], weight, rtol=1e-3, atol=config.learning_rate / 100)
     moved = max((together[0][name] - together[1][name]).abs().max() for name in together[0])
     assert moved > 1e-3
 

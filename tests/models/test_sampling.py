@@ -230,3 +230,13 @@ def test_paths_do_not_depend_on_the_batch_size_and_can_be_differentiated_through
     assert whole.noisy.shape == (20, len(whole.timesteps), 1, 8, 8)
     unet(whole.noisy[:, 1], whole.timesteps[1]).sample.sum().backward()
     assert unet.conv_in.weight.grad is not None and unet.conv_in.weight.grad.any()
+
+
+def test_bfloat16_changes_pixels_by_its_rounding():
+    unet = plain()
+    config = GenerationConfig(n_images=20, n_steps=3)
+    exact, rounded = (
+        sample(unet, SCHEDULE, config.model_copy(update={"precision": name}), 5).astype(int)
+        for name in ("float32", "bfloat16")
+    )
+    assert 0 < np.abs(rounded - exact).mean() < 2

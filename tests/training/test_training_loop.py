@@ -290,3 +290,20 @@ def test_the_curve_has_at_most_200_points_and_the_mean_of_the_losses(n_steps):
     np.testing.assert_allclose(lengths @ values / n_steps, torch.stack(trainer.losses).double().mean(), rtol=1e-5)
     if n_steps <= 200:
         np.testing.assert_array_equal(values, torch.stack(trainer.losses)[:, 0])
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_bfloat16_trains_alike_but_for_its_rounding(copies, images):
+    samples = TrainingSamples(images)
+
+    def losses(precision):
+        config = TrainingConfig(steps=6, batch_size=8, learning_rate=1e-3, precision=precision)
+        runs = [TrainingRun.on_all(samples, small_unet(k), SEED + k) for k in range(copies)]
+        trainer = DiffusionTrainer(runs, samples, config, SCHEDULE)
+        trainer.run()
+        assert all(weight.dtype == torch.float32 for k in range(copies) for weight in trainer.average(k).values())
+        return torch.stack(trainer.losses)
+
+    exact, rounded = losses("float32"), losses("bfloat16")
+    assert rounded.dtype == torch.float32 and not torch.equal(exact, rounded)
+    torch.testing.assert_close(rounded, exact, rtol=0.01, atol=0)

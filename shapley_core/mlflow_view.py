@@ -13,14 +13,17 @@ from shapley_core.tracking import NOTE, safe_name
 
 #: Key of the view, in its label and in the address.
 VIEW = "valuations"
-#: Contributors whose values are shown: the first by value, if their names are not longer; MLflow's labels have 5,000
-#: characters. Fewer of them have columns, which stand before those of parameters and tags, and lines over time.
-_SHOWN, _FIRST, _LONGEST = 12, 5, 60
+#: Contributors whose values have columns of their own: the first by value, if their names are not longer; MLflow's
+#: labels have 5,000 characters. Fewer of them have lines over time.
+_SHOWN, _IN_TIME, _LONGEST = 12, 5, 60
+#: Columns that tell runs apart, then what came of them; MLflow would put all metrics first.
 _COLUMNS = (
-    *("tags.kind", "tags.property", "tags.design", "tags.estimator", "params.pruning.ratio"),
-    *("metrics.n_coalitions", "metrics.cost_total", "metrics.mean_width", "metrics.rank_stability"),
-    *("metrics.full_value", "metrics.lds/alpha_0.5"),
+    *("tags.design", "tags.estimator", "metrics.n_coalitions", "metrics.mean_width", "metrics.rank_stability"),
+    *("metrics.lds/alpha_0.5", "metrics.cost_total", "metrics.full_value"),
 )
+_LAST_COLUMNS = ("params.pruning.ratio", "tags.property", "tags.kind")
+#: The column of the runs' names, as MLflow calls it, and its width in pixels.
+_NAME, _NAME_WIDTH = "attributes.`Run Name`", 300
 _MEANINGS = {
     "value/NAME, std_error/NAME": "what the contributor is worth, in the property's unit, and its standard error",
     "width/NAME, mean_width": "width of the interval around the value, and the mean of all: how much is not known",
@@ -54,25 +57,28 @@ def _view(values: Mapping[str, Any]) -> dict[str, Any]:
     """The state of MLflow's page of runs: columns of the table, and charts that stand before its own."""
     names = [safe_name(row["contributor"]) for row in values["contributors"]]
     shown = [f"value/{name}" for name in names if len(name) <= _LONGEST][:_SHOWN]
-    past = [f"history/{name}" for name in shown[:_FIRST]]
+    past = [f"history/{name}" for name in shown[:_IN_TIME]]
+    others = (*(f"metrics.{name}" for name in shown), *_LAST_COLUMNS)
     glance = [_points("cost_total", "mean_width"), *map(_bars, ("mean_width", "lds/alpha_0.5", "cost_per_coalition"))]
     sections = (  # name, charts side by side, charts
         ("values", 1, [{"type": "PARALLEL", "selectedMetrics": shown, "selectedParams": []}]),
         ("at a glance", 2, glance),
-        ("over time", 1, [{"type": "LINE", "selectedMetricKeys": past, "metricKey": "".join(past[:1])}]),
+        ("over time", 1, [_lines(past)]),
     )
     return {
-        "selectedColumns": [_column(name) for name in (*_COLUMNS, *(f"metrics.{name}" for name in shown[:_FIRST]))],
+        "selectedColumns": [*map(_column, (*_COLUMNS, *others))],
+        "columnOrder": [_NAME, *map(_column, _COLUMNS)],  # others come after them
+        "columnWidths": {_NAME: _NAME_WIDTH},
         "compareRunCharts": [
             {"uuid": f"{name} {i}", "metricSectionId": name, "deleted": False, "isGenerated": False, **chart}
             for name, _, charts in sections
             for i, chart in enumerate(charts)
         ],
         "compareRunSections": [
-            {"uuid": name, "name": name, "columns": columns, "display": True, "isReordered": False, "deleted": False}
-            for name, columns, _ in sections
+            {"uuid": name, "name": name, "columns": n, "display": True, "isReordered": False, "deleted": False}
+            for name, n, _ in sections
         ],
-        "globalLineChartConfig": {"lineSmoothness": 0},
+        "isAccordionReordered": True,  # or MLflow sorts the sections by name, ours among its own
         "orderByKey": "attributes.start_time",
         "orderByAsc": False,
     }
@@ -85,6 +91,11 @@ def _bars(metric: str) -> dict[str, Any]:
 def _points(x: str, y: str) -> dict[str, Any]:
     axes = {axis: {"key": key, "type": "METRIC"} for axis, key in (("xaxis", x), ("yaxis", y))}
     return {"type": "SCATTER", "runsCountToCompare": 100, **axes}
+
+
+def _lines(metrics: list[str]) -> dict[str, Any]:
+    as_they_are = {"useGlobalLineSmoothing": False, "lineSmoothness": 0}
+    return {"type": "LINE", "selectedMetricKeys": metrics, "metricKey": "".join(metrics[:1]), **as_they_are}
 
 
 def _column(name: str) -> str:

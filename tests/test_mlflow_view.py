@@ -40,15 +40,24 @@ def test_a_view_names_what_runs_have():
     )
     _, shown = view("ada", "a/b")
     columns = {name.removeprefix("metrics.").strip("`") for name in shown["selectedColumns"] if name[0] == "m"}
-    axes = {chart[axis]["key"] for chart in shown["compareRunCharts"] for axis in ("xaxis", "yaxis") if axis in chart}
+    charts = shown["compareRunCharts"]
     charted = {
-        *axes,
-        *(chart["metricKey"] for chart in shown["compareRunCharts"] if "metricKey" in chart),
-        *(name for chart in shown["compareRunCharts"] for name in chart.get("selectedMetrics", [])),
-        *(name for chart in shown["compareRunCharts"] for name in chart.get("selectedMetricKeys", [])),
+        *(chart[axis]["key"] for chart in charts for axis in ("xaxis", "yaxis") if axis in chart),
+        *(chart["metricKey"] for chart in charts if "metricKey" in chart),
+        *(name for chart in charts for name in chart.get("selectedMetrics", [])),
+        *(name for chart in charts for name in chart.get("selectedMetricKeys", [])),
     }
     assert "value/ada" in columns & charted and "mean_width" in columns & charted
     assert columns | charted <= there
+
+
+def test_parts_of_a_view_fit_together():
+    _, shown = view("ada", "a/b")
+    assert {*shown["columnOrder"]} - {*shown["selectedColumns"]} == {*shown["columnWidths"]}  # the runs' names
+    sections = [section["uuid"] for section in shown["compareRunSections"]]
+    assert [*dict.fromkeys(chart["metricSectionId"] for chart in shown["compareRunCharts"])] == sections
+    charts = [chart["uuid"] for chart in shown["compareRunCharts"]]
+    assert len(set(charts)) == len(charts)
 
 
 def test_the_note_names_what_runs_have():

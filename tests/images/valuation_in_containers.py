@@ -33,18 +33,27 @@ NOBODY = 65532
 
 
 @pytest.fixture(scope="session")
-def images() -> None:
-    """Both images, built on a Debian that debootstrap made; buildah works without the kernel's namespaces here."""
+def images() -> str:
+    """Both images, built on a Debian that debootstrap made; buildah works without the kernel's namespaces here.
+
+    Returns the commit that they were built from, at the earliest: others may commit in the meantime.
+    """
     missing = [program for program in ("debootstrap", "podman", "buildah", "runc") if not shutil.which(program)]
     assert not missing and os.geteuid() == 0, f"to be run as root, with {', '.join(missing) or 'everything there is'}"
+    before = _commits("-1", "HEAD")[0]
     if subprocess.run(["podman", "image", "exists", BASE]).returncode:
         subprocess.run([ROOT / "images" / "debian_base.sh", BASE], check=True)
     command = [sys.executable, ROOT / "images" / "build.py", "--base-image", BASE, "--builder", "buildah"]
     subprocess.run(command, check=True, env={**os.environ, **IMAGES, "BUILDAH_ISOLATION": "chroot"})
+    return before
+
+
+def _commits(*which: str) -> list[str]:
+    return subprocess.check_output(["git", "rev-list", *which], cwd=ROOT, text=True).split()
 
 
 @pytest.fixture(scope="session")
-def podman_socket(tmp_path_factory: pytest.TempPathFactory, images: None) -> Iterator[str]:
+def podman_socket(tmp_path_factory: pytest.TempPathFactory, images: str) -> Iterator[str]:
     """The address at which podman answers as docker does, with runc as its runtime."""
     socket = tmp_path_factory.mktemp("podman") / "socket"
     service = subprocess.Popen(["podman", "--runtime", "runc", "system", "service", "--time=0", f"unix://{socket}"])
@@ -67,7 +76,7 @@ def _in(image: str, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("image", [ESTIMATOR, DIFFUSION])
-def test_image_is_bare(images: None, image: str) -> None:
+def test_image_is_bare(images: str, image: str) -> None:
     assert _in(image, "id", "-u").stdout.strip() == str(NOBODY)
     for program in ("cc", "gcc", "c++", "g++", "clang", "ld", "as", "make", "pip"):
         assert _in(image, "sh", "-c", f"command -v {program}").returncode != 0, program
@@ -80,18 +89,17 @@ def test_image_is_bare(images: None, image: str) -> None:
 
 
 @pytest.mark.parametrize("image", [ESTIMATOR, DIFFUSION])
-def test_image_is_labelled(images: None, image: str) -> None:
+def test_image_is_labelled(images: str, image: str) -> None:
     (facts,) = json.loads(subprocess.check_output(["podman", "image", "inspect", image]))
     labels = {name.removeprefix("org.opencontainers.image."): text for name, text in facts["Labels"].items()}
-    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
     assert labels["title"].endswith(image.split("/")[-1].split(":")[0])
     assert labels["version"] == TAG and labels["base.name"] == BASE
-    assert labels["revision"].removesuffix("-dirty") == commit
+    assert labels["revision"].removesuffix("-dirty") in (images, *_commits(f"{images}..HEAD"))
     assert labels["created"] and labels["description"]
     print(f"\n{image}: {facts['Size'] / 1e6:,.0f} MB")
 
 
-def test_estimator_has_no_torch(images: None) -> None:
+def test_estimator_has_no_torch(images: str) -> None:
     program = "import importlib.util, shapley_core.stages.estimate; assert not importlib.util.find_spec('torch')"
     ended = _in(ESTIMATOR, "python3", "-c", program)
     assert ended.returncode == 0, ended.stderr

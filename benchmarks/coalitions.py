@@ -75,6 +75,7 @@ SIZES = {
             "generation.n_steps": 5,
             "generation.batch_size": 32,
             "generation.precision": "auto",
+            "property.classifier_steps": 100,
         },
         4,
     ),

@@ -60,11 +60,21 @@ def measure(out: Path, names: list[str]) -> None:
             measure_game(out, name, COALITIONS | CENTRE | VARIANTS[name], repetition=0)
 
 
-def measure_game(out: Path, name: str, overrides: Mapping[str, Any], repetition: int) -> None:
-    """Measure every coalition of the plan, with other training seeds in every repetition; writes a utility table."""
+def measure_game(
+    out: Path,
+    name: str,
+    overrides: Mapping[str, Any],
+    repetition: int,
+    preset: str = "digits",
+    n_shards: int | None = None,
+) -> None:
+    """Measure the plan's coalitions, all or the first shards, and write a utility table.
+
+    Every repetition has other training seeds.
+    """
     chain = Chain(out / "work" / name, str(out / "store"))
-    chain.prepare("digits", overrides)
-    shards = chain.models()
+    chain.prepare(preset, overrides)
+    shards = chain.models()[:n_shards]
     repeat(chain.path("plan"), repetition)
     for shard in shards:
         chain.measure(shard)

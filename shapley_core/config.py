@@ -448,6 +448,11 @@ class StoppingConfig(Section):
     rank_stability: float | None = Field(None, gt=0, le=1, description="of the ranking, 1: every order is certain")
     seconds: float | None = Field(None, gt=0, description="wall time of the run")
 
+    @property
+    def asked_for(self) -> bool:
+        """May the valuation stop early at all?"""
+        return self != StoppingConfig()
+
 
 class PayoutConfig(Section):
     """A pool of money to be shared out by the values (:mod:`shapley_core.payout`)."""

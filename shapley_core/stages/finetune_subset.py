@@ -31,7 +31,6 @@ from shapley_core.stages.coalitions import OK, CoalitionRecord, attempt, read_re
 from shapley_core.stages.game_files import images_key, log_folder, read_game_id
 from shapley_core.stages.networks.base import save_trained
 from shapley_core.stages.sample_space import training_samples
-from shapley_core.stages.stopping import stopping_rule, verdict
 from shapley_core.storage import open_store
 from shapley_core.training.loop import DiffusionTrainer, DivergedError, TrainingRun
 
@@ -71,8 +70,10 @@ def finetune_subset(
         done -= {(row["key"], row["seed"]) for images, row in compared.items() if images not in there}
     done |= {(record.key, record.seed) for record in read_records(models).values()}
     missing = [row for row in rows if (row["key"], row["seed"]) not in done]
-    if missing and (rule := stopping_rule(settings.stopping)):
-        judgement = verdict(rule, settings, drawn, kept, StageLog.load(prepare_log).started)
+    if missing and settings.stopping.asked_for:
+        from shapley_core.stages.stopping import verdict  # here, because it imports the estimators
+
+        judgement = verdict(settings, drawn, kept, StageLog.load(prepare_log).started)
         logger.info("shard %d: %s", shard, judgement)
         if judgement.stop:
             log.facts["stopped"] = judgement.why

@@ -28,7 +28,7 @@ _FEWEST_SHARDS = 4
 
 def check_stopping(settings: ValuationConfig, plan: Plan) -> None:
     """Raise :class:`UserError` where a valuation by this plan cannot stop early."""
-    if stopping_rule(settings.stopping) is None:
+    if not settings.stopping.asked_for:
         return
     if plan.design in _WHOLE:
         raise UserError(
@@ -57,18 +57,18 @@ def stopping_rule(config: StoppingConfig) -> StoppingRule | None:
     return rule | time_is_up if rule else time_is_up
 
 
-def verdict(
-    rule: StoppingRule, settings: ValuationConfig, plan: Plan, utilities: pd.DataFrame, started: float
-) -> Verdict:
+def verdict(settings: ValuationConfig, plan: Plan, utilities: pd.DataFrame, started: float) -> Verdict:
     """Whether to measure more.
 
     Args:
-        rule: that of :func:`stopping_rule`.
         settings: of the valuation.
         plan: all coalitions.
         utilities: what was measured of the game so far.
         started: when the run did, in seconds since the epoch.
     """
+    rule = stopping_rule(settings.stopping)
+    if rule is None:
+        return Verdict(False, "no rule says when to stop")
     try:
         begun = first_measured(plan, utilities, settings)
         game = measured_game(begun, utilities, settings.property.name, settings.game.min_measured)

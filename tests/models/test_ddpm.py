@@ -1,5 +1,7 @@
 """The DDPM family: pixels and tensors, the UNet, the noise schedules."""
 
+import subprocess
+import sys
 from functools import partial
 
 import networks
@@ -61,3 +63,22 @@ def test_the_forward_process_is_that_of_the_betas(make, name):
     power = {"linear": 1, "scaled_linear": 2}[name]
     betas = np.linspace(1e-3 ** (1 / power), 0.04 ** (1 / power), 200) ** power
     np.testing.assert_allclose(make(config).alphas_cumprod, np.cumprod(1 - betas), rtol=1e-4)
+
+
+#: Imports what the tasks of the loop import, moves a network to its device and samples; prints what that brought along.
+SAMPLE = """
+import sys
+import shapley_core.stages.finetune_subset, shapley_core.stages.generate
+from shapley_core.config import GenerationConfig, NoiseScheduleConfig, resolve
+from shapley_core.models.ddpm import build_unet
+from shapley_core.models.sampling import sample
+network = build_unet(resolve("digits").model, (1, 8, 8), 0).to("cpu")
+sample(network, NoiseScheduleConfig(), GenerationConfig(n_images=2, n_steps=1), 0)
+print([name for name in ("peft", "scipy.stats", "diffusers.pipelines") if name in sys.modules])
+"""
+
+
+def test_a_task_of_the_loop_imports_nothing_it_does_not_use():
+    # Diffusers' hooks import all of peft, its DPM-Solver++ scipy.stats: seconds of every task.
+    done = subprocess.run([sys.executable, "-c", SAMPLE], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

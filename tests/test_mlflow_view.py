@@ -1,19 +1,24 @@
 """The view of valuations for MLflow's UI: it names only what runs have, and fits where MLflow keeps it."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from evaluations import evaluation, lds
 
+from shapley_core.config import resolve
 from shapley_core.estimators.result import Attribution
 from shapley_core.history import Earlier, PastValuation
 from shapley_core.mlflow_view import VIEW, view_labels
 from shapley_core.stages.evaluate import evaluation_metrics
-from shapley_core.tracking import NOTE, cost_metrics, history_curves, value_metrics
+from shapley_core.tracking import NOTE, coalition_curves, cost_metrics, history_curves, value_metrics, value_tags
 
-UTILITIES = pd.DataFrame({"status": ["ok"], "training_seconds": [2.0], "sampling_seconds": [1.0]})
+ROOT = Path(__file__).parents[1]
+UTILITIES = pd.DataFrame(
+    {"status": ["ok"], "value": [3.0], "training_seconds": [2.0], "sampling_seconds": [1.0], "scoring_seconds": [0.5]}
+)
 
 
 def attribution(*names: str) -> Attribution:
@@ -60,10 +65,18 @@ def test_parts_of_a_view_fit_together():
     assert len(set(charts)) == len(charts)
 
 
-def test_the_note_names_what_runs_have():
-    note = view_labels(attribution("NAME").to_dict())[NOTE]
-    for name in (*value_metrics(attribution("NAME").to_dict()), *cost_metrics(UTILITIES)):
-        assert name in note
+def test_the_note_and_the_page_name_what_runs_have():
+    found = attribution("NAME")
+    note, page = view_labels(found.to_dict())[NOTE], (ROOT / "docs" / "mlflow.md").read_text()
+    for name in (*value_metrics(found.to_dict()), *cost_metrics(UTILITIES)):
+        assert name in note and name in page
+    now = PastValuation.of(found, {"NAME": "0"}, "s", "g", "d")
+    for name in (*history_curves(Earlier(0, []), now), *coalition_curves(UTILITIES)):
+        assert f"`{name}`" in page
+    tags = value_tags(resolve("digits"), found.to_dict() | {"game_id": "g"})
+    for name in ("kind", "series", *tags):
+        assert f"`{name}`" in page
+    assert f"viewStateShareKey={VIEW}" in note and f"viewStateShareKey={VIEW}" in page
 
 
 def test_long_names_and_many_fit_a_label_of_mlflow():

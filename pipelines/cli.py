@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -132,19 +133,25 @@ def cost(
         typer.Option(metavar="NUMBER", min=1, help="Coalitions to measure.  [default: several per contributor]"),
     ] = None,
     parallel: Annotated[int, typer.Option(metavar="NUMBER", min=1, help="Processes (pods) at once.")] = 2,
+    shard_size: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", min=1, help="Coalitions that a process measures.  [default: the run's]"),
+    ] = None,
 ) -> None:
     """Say what a valuation would cost, from the times of an earlier run with the same model and settings.
 
     The cost of a coalition does not hang on who is in it; how many are needed grows with the contributors.
     """
     measured = Cost.of_run(run)
+    measured = replace(measured, shard_size=shard_size or measured.shard_size)
     n = contributors or len(json.loads((run / "values.json").read_text())["contributors"])
     budgets = [coalitions] if coalitions else [factor * n for factor in _BUDGETS]
     table = Table(title=f"Cost of valuing {n} contributors, by the times of {run}", title_justify="left")
-    for column in ("coalitions", f"wall time, {parallel} at once", "time of all processes"):
+    for column in ("coalitions", f"wall time, {parallel} at once", "time of all processes", "pods in a cluster"):
         table.add_column(column, justify="right")
     for m in budgets:
-        table.add_row(str(m), in_words(measured.wall_seconds(m, parallel)), in_words(measured.process_seconds(m)))
+        times = measured.wall_seconds(m, parallel), measured.process_seconds(m)
+        table.add_row(str(m), *map(in_words, times), str(measured.pods(m)))
     console = Console(file=sys.stdout, highlight=False)
     console.print(table)
     console.print(

@@ -16,6 +16,8 @@ from shapley_core.errors import UserError
 from shapley_core.games.plan import n_shards
 
 _LOOP = ("finetune_subset", "generate", "score")
+#: Pods of the pipeline: a driver for each task, each iteration, the loop and the graph it is in, beside the tasks' own.
+_PODS_PER_SHARD, _PODS_BESIDES = 7, 17
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,10 @@ class Cost:
             per_coalition=float(per_coalition.mean()),
             shard_size=settings.run.shard_size,
         )
+
+    def pods(self, n_coalitions: int) -> int:
+        """Pods of a valuation of so many coalitions in a cluster, those of Kubeflow's drivers among them."""
+        return _PODS_BESIDES + _PODS_PER_SHARD * n_shards(n_coalitions + 2, self.shard_size)
 
     def wall_seconds(self, n_coalitions: int, parallel: int) -> float:
         """Wall time of a valuation of so many coalitions, null and full besides, with so many processes at once."""

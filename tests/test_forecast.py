@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from command_line import CommandLine
 
 from shapley_core.config import resolve
 from shapley_core.errors import UserError
@@ -52,3 +53,12 @@ def test_a_folder_without_results_is_a_sentence(tmp_path: Path) -> None:
 def test_a_run_that_measured_nothing_itself_says_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="from the store"):
         Cost.of_run(run_folder(tmp_path, 32, {"finetune_subset": 5.0, "generate": 5.0, "score": 5.0}))
+
+
+def test_the_command_tells_times_and_pods(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    seconds = {"train": 60.0, "estimate": 4.0, "finetune_subset": 36.0, "generate": 30.0, "score": 10.0}
+    run = run_folder(tmp_path, 32, seconds)
+    options = ("--contributors", "20", "--coalitions", "500", "--shard-size", "16")
+    told = " ".join(CommandLine(capsys).lines("cost", "--run", run, *options))
+    assert "500" in told and "241" in told  # 32 shards of seven pods, and 17 besides
+    assert "A coalition takes 1.8 s of a process" in told

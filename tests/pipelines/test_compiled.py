@@ -1,5 +1,6 @@
 """The compiled pipeline: what Kubeflow is told to run, in what order, on what, and what people see of it in the UI."""
 
+import json
 import os
 import re
 import subprocess
@@ -10,14 +11,18 @@ from typing import Any
 
 import pytest
 import yaml
+from google.protobuf.json_format import MessageToJson
 from kfp import compiler, components, dsl
+from kfp.pipeline_spec.pipeline_spec_pb2 import ExecutorInput, RuntimeArtifact
 from PIL import Image
 
 from components.plan.component import plan
 from pipelines.cli import main
+from pipelines.cluster import S3_SECRET, S3_SECRET_KEYS
 from pipelines.measure_coalitions import measure_coalitions
 from shapley_core.config import resolve
 from shapley_core.data.dataset import ContributorDataset, ImageRecord
+from shapley_core.forecast import Cost
 from shapley_core.games.plan import Plan, n_shards
 
 ROOT = Path(__file__).parents[2]
@@ -364,6 +369,47 @@ def test_a_thousand_coalitions_are_at_most_500_pods(spec: Tree) -> None:
     iterations = n_shards(1000 + 2, shard_size=1)
     assert iterations == 64
     assert 64 * 7 < pods(spec, spec["root"], iterations) <= 500
+    for shard_size, iterations in ((1, 64), (16, 63)):
+        told = Cost(once=0.0, per_shard=0.0, per_coalition=1.0, shard_size=shard_size).pods(1000)
+        assert told == pods(spec, spec["root"], iterations)
+
+
+@pytest.mark.parametrize("pipeline", ["valuation", "evaluation"])
+def test_collected_arguments_are_under_64_kib(package: Path, pipeline: str) -> None:
+    """A list of artifacts is one argument of a task, and Linux takes 128 KiB; here each is as long as in a cluster."""
+    tree = specification(package.with_stem(pipeline))
+    collecting = {
+        name: [key for key, artifact in inputs(component, "artifacts").items() if artifact.get("isArtifactList")]
+        for name, component in tree["components"].items()
+        if "executorLabel" in component
+    }
+    assert any(collecting.values())
+    for lists in collecting.values():
+        message = ExecutorInput()
+        for key in lists:
+            message.inputs.artifacts[key].artifacts.extend([collected_artifact()] * n_shards(10_000, shard_size=1))
+        assert len(MessageToJson(message, indent=None)) < 64 * 1024
+
+
+def collected_artifact() -> RuntimeArtifact:
+    """The utilities of a shard, as the driver tells of them: with where S3 is, of this cluster or another."""
+    run = "s3://the-longest-name-that-a-bucket-can-have-is-of-sixty-three-letters/artifacts/valuation/" + "0" * 36
+    reached_by = {
+        "endpoint": "https://s3.dualstack.ap-southeast-2.amazonaws.com",
+        "region": "ap-southeast-2",
+        "disableSSL": "false",
+        "forcePathStyle": "true",
+        "fromEnv": "false",
+        "maxRetries": "5",
+        "secretName": S3_SECRET,
+        "accessKeyKey": S3_SECRET_KEYS[0],
+        "secretKeyKey": S3_SECRET_KEYS[1],
+    }
+    artifact = RuntimeArtifact(name="0" * 20, uri=f"{run}/score/{'0' * 36}/utilities")
+    artifact.type.schema_title, artifact.type.schema_version = "system.Dataset", "0.0.1"
+    session = json.dumps({"Provider": "s3", "Params": reached_by})
+    artifact.metadata.update({"display_name": "utilities", "store_session_info": session})
+    return artifact
 
 
 def test_package_is_one_small_file_that_kubeflow_loads(package: Path) -> None:

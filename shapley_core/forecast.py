@@ -17,7 +17,7 @@ from shapley_core.games.plan import n_shards
 
 _LOOP = ("finetune_subset", "generate", "score")
 #: Pods of the pipeline: a driver for each task, each iteration, the loop and the graph it is in, beside the tasks' own.
-_PODS_PER_SHARD, _PODS_BESIDES = 7, 17
+_PODS_PER_SHARD, _PODS_BESIDES = 7, 15
 
 
 @dataclass(frozen=True)

@@ -49,17 +49,17 @@ def fetch(lock: str) -> None:
 def build(program: str, reference: str, lock: str, base_image: str | None) -> None:
     """Build the image ``reference`` with the packages of a lock file."""
     name, version = reference.rsplit("/", 1)[-1].split(":")
-    arguments = {
-        "IMAGE": name,
-        "LOCK": lock,
-        "VERSION": version,
-        "REVISION": _output("git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"),
-        "CREATED": _output("git", "log", "-1", "--format=%cI"),
+    arguments = {"IMAGE": name, "LOCK": lock}
+    labels = {
+        "version": version,
+        "revision": _output("git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"),
+        "created": _output("git", "log", "-1", "--format=%cI"),
     }
     if base_image:
         arguments["BASE_IMAGE"] = base_image
     command = [program, "build", "--file=images/Dockerfile", f"--tag={reference}"]
     command += [f"--build-arg={key}={value}" for key, value in arguments.items()]
+    command += [f"--label=org.opencontainers.image.{key}={value}" for key, value in labels.items()]
     # Layer by layer, whichever program builds: a change of the code does not send the packages anew.
     layered = {"DOCKER_BUILDKIT": "1", "BUILDAH_LAYERS": "true"}
     subprocess.run([*command, "."], cwd=ROOT, check=True, env={**os.environ, **layered})

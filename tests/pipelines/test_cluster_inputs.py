@@ -1,6 +1,7 @@
 """The pipeline's inputs, from what people fill in in the Kubeflow UI to the configuration that prepare writes."""
 
 import inspect
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from kfp import dsl
 
 from components.prepare.component import prepare
 from components.prepare.inputs import as_settings
+from pipelines.cluster import S3_SECRET_KEYS
 from pipelines.compiling import specification
 from shapley_core.config import ValuationConfig, preset_names, resolve
 
@@ -104,4 +106,22 @@ def test_what_is_wrong_is_one_line_of_the_tasks_log(
     assert stop.value.code == 2
     (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("ERROR: "))
     assert told in line
+    assert not (tmp_path / "dataset").exists() and not (tmp_path / "config").exists()
+
+
+def test_a_missing_secret_is_one_line_of_the_tasks_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The secret is optional to the pod (pipelines/cluster.py), so that it starts and says this."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(SystemExit) as stop:
+        call(tmp_path, store="s3://valuations/store")
+    assert stop.value.code == 2
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("ERROR: "))
+    assert "cannot use s3://valuations/store: Unable to locate credentials." in line
+    assert f"above all {' and '.join(S3_SECRET_KEYS)}" in line
     assert not (tmp_path / "dataset").exists() and not (tmp_path / "config").exists()

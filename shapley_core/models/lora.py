@@ -8,6 +8,8 @@ holds them under the names that diffusers' ``pipeline.load_lora_weights(folder)`
 of its own; a module without an entry has no adapter.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -72,6 +74,27 @@ def set_layers(unet: UNet2DConditionModel, layers: dict[str, tuple[torch.Tensor,
             module = unet.get_submodule(name)
             module.lora_A[_ADAPTER].weight.copy_(a)
             module.lora_B[_ADAPTER].weight.copy_(b)
+
+
+@contextmanager
+def merged(unet: UNet2DConditionModel) -> Iterator[None]:
+    """While the context lasts, the adapter is a part of its base's weights: W + B A is one product, W x + B A x three.
+
+    What the network computes changes by rounding; afterwards the base is as it was, to the last bit.
+
+    Raises:
+        ValueError: the adapter's weights are not finite.
+    """
+    layers = [module for module in unet.modules() if isinstance(module, LoraLayer)]
+    bases = [layer.get_base_layer().weight.data for layer in layers]
+    try:
+        for layer in layers:
+            layer.merge(safe_merge=True)  # into a copy
+        yield
+    finally:
+        for layer, base in zip(layers, bases, strict=True):
+            layer.merged_adapters.clear()
+            layer.get_base_layer().weight.data = base
 
 
 def save_adapter(unet: UNet2DConditionModel, folder: Path) -> None:

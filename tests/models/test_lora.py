@@ -8,7 +8,15 @@ from safetensors.torch import load_file, save_file
 
 from shapley_core.config import NoiseScheduleConfig, TrainingConfig
 from shapley_core.errors import UserError
-from shapley_core.models.lora import WEIGHTS, add_adapter, load_adapter, lora_layers, save_adapter, without_effect
+from shapley_core.models.lora import (
+    WEIGHTS,
+    add_adapter,
+    load_adapter,
+    lora_layers,
+    merged,
+    save_adapter,
+    without_effect,
+)
 from shapley_core.models.stacked import stack
 from shapley_core.training.loop import DiffusionTrainer, TrainingRun
 from shapley_core.training.samples import TrainingSamples
@@ -52,6 +60,31 @@ def test_the_update_is_b_times_a() -> None:
             by_hand.get_submodule(name).weight += b @ a
     torch.testing.assert_close(predict(unet), predict(by_hand), rtol=1e-4, atol=1e-5)
     assert (predict(unet) - predict(base_unet())).abs().max() > 0.01
+
+
+def test_merged_it_computes_the_same_and_the_base_comes_back_to_the_last_bit() -> None:
+    unet = adapted()
+    before, weights = predict(unet), {name: w.clone() for name, w in unet.state_dict().items()}
+    for _ in range(2):
+        with merged(unet):
+            torch.testing.assert_close(predict(unet), before, rtol=1e-4, atol=1e-5)
+            alone = predict(unet)
+            for _, b in lora_layers(unet).values():
+                b.data.mul_(2)
+            torch.testing.assert_close(predict(unet), alone, rtol=0, atol=0)  # the adapter has no products of its own
+            for _, b in lora_layers(unet).values():
+                b.data.div_(2)
+        assert all(torch.equal(w, weights[name]) for name, w in unet.state_dict().items())
+        torch.testing.assert_close(predict(unet), before, rtol=0, atol=0)
+
+
+def test_what_cannot_be_merged_leaves_the_base_as_it_was() -> None:
+    unet = adapted()
+    base = {name: w.clone() for name, w in unet.state_dict().items() if "lora_" not in name}
+    [*lora_layers(unet).values()][-1][1].data[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="NaN"), merged(unet):
+        raise AssertionError("it was merged")
+    assert all(torch.equal(unet.state_dict()[name], w) for name, w in base.items())
 
 
 def test_without_effect_it_is_the_base_again() -> None:

@@ -19,7 +19,7 @@ from pipelines.services_cli import service_commands
 from pipelines.settings import as_overrides, check_can_be_told
 from shapley_core.config import resolve
 from shapley_core.errors import UserError, unwritable
-from shapley_core.forecast import Cost, in_words
+from shapley_core.forecast import Cost, in_words, size_in_words
 from shapley_core.stages.needs import check_hardware
 from shapley_core.storage import open_store
 
@@ -147,16 +147,24 @@ def cost(
     n = contributors or len(json.loads((run / "values.json").read_text())["contributors"])
     budgets = [coalitions] if coalitions else [factor * n for factor in _BUDGETS]
     table = Table(title=f"Cost of valuing {n} contributors, by the times of {run}", title_justify="left")
-    for column in ("coalitions", f"wall time, {parallel} at once", "time of all processes", "pods in a cluster"):
+    for column in (
+        "coalitions",
+        f"wall time, {parallel} at once",
+        "time of all processes",
+        "pods in a cluster",
+        "artifacts",
+    ):
         table.add_column(column, justify="right")
     for m in budgets:
         times = measured.wall_seconds(m, parallel), measured.process_seconds(m)
-        table.add_row(str(m), *map(in_words, times), str(measured.pods(m)))
+        stored = size_in_words(m * measured.artifact_bytes)
+        table.add_row(str(m), *map(in_words, times), str(measured.pods(m)), stored)
     console = Console(file=sys.stdout, highlight=False)
     console.print(table)
     console.print(
         f"A coalition takes {measured.per_coalition:.1f} s of a process; what is done once, "
-        f"{in_words(measured.once)}; starting a shard, {in_words(measured.per_shard)}."
+        f"{in_words(measured.once)}; starting a shard, {in_words(measured.per_shard)}. Artifacts, the coalitions' "
+        "weights and images, are of no use once a shard is scored; the utilities, which are kept, are less than 1 KB each."
     )
 
 

@@ -6,6 +6,7 @@ costs what is done once, what every shard costs to start, and coalitions times t
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,12 +30,14 @@ class Cost:
         per_shard: starting the tasks of a shard, and what they read.
         per_coalition: fine-tuning, sampling and scoring one coalition.
         shard_size: coalitions per shard.
+        artifact_bytes: weights and images of one coalition, which the tasks of a shard hand on to each other.
     """
 
     once: float
     per_shard: float
     per_coalition: float
     shard_size: int
+    artifact_bytes: int
 
     @classmethod
     def of_run(cls, results: Path) -> "Cost":
@@ -44,7 +47,8 @@ class Cost:
             results: its output folder.
 
         Raises:
-            UserError: the folder holds no results, or the run measured no coalition itself.
+            UserError: the folder holds no results, those of an earlier release, or the run measured no coalition
+                itself.
         """
         try:
             values = json.loads((results / "values.json").read_text())
@@ -54,6 +58,11 @@ class Cost:
             raise UserError(
                 f"{results} holds no results ({error.filename} is missing): name the folder of a run that ended"
             ) from error
+        if "parameters" not in values:
+            raise UserError(
+                f"the results in {results} are of an earlier release, which did not tell how large the model is: give "
+                "the command that made them again; nothing is measured anew"
+            )
         # A coalition has a row for every property, each with the same seconds.
         table = table.drop_duplicates(["key", "seed"])
         per_coalition = table[["training_seconds", "sampling_seconds", "scoring_seconds"]].sum(axis=1)
@@ -69,6 +78,7 @@ class Cost:
             per_shard=started / n_shards(len(table), settings.run.shard_size),
             per_coalition=float(per_coalition.mean()),
             shard_size=settings.run.shard_size,
+            artifact_bytes=_artifact_bytes(settings, values["parameters"]),
         )
 
     def pods(self, n_coalitions: int) -> int:
@@ -86,6 +96,20 @@ class Cost:
         """Time of all processes together: what is paid for."""
         shards = n_shards(n_coalitions + 2, self.shard_size)
         return self.once + shards * self.per_shard + (n_coalitions + 2) * self.per_coalition
+
+
+def _artifact_bytes(settings: ValuationConfig, parameters: Mapping[str, int]) -> int:
+    """Weights are numbers of four bytes, pixels have one per channel."""
+    weights = 4 * parameters["full" if settings.game.retrains else "pruned"]
+    return weights + settings.generation.n_images * settings.data.resolution**2 * len(settings.data.mode)
+
+
+def size_in_words(n_bytes: float) -> str:
+    """An amount of data as people say it: "0.2 MB", "31 MB", "102 GB"."""
+    megabytes = n_bytes / 1e6
+    if megabytes < 10:
+        return f"{megabytes:.1f} MB"
+    return f"{megabytes:.0f} MB" if megabytes < 10_000 else f"{megabytes / 1000:.0f} GB"
 
 
 def in_words(seconds: float) -> str:

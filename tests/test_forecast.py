@@ -9,11 +9,12 @@ from command_line import CommandLine
 
 from shapley_core.config import resolve
 from shapley_core.errors import UserError
-from shapley_core.forecast import Cost, in_words
+from shapley_core.forecast import Cost, in_words, size_in_words
 
 
 def run_folder(folder: Path, n: int, seconds: dict[str, float]) -> Path:
-    (folder / "values.json").write_text(json.dumps({"seconds": seconds, "contributors": [{}] * 10}))
+    values = {"seconds": seconds, "contributors": [{}] * 10, "parameters": {"full": 160_000, "pruned": 40_000}}
+    (folder / "values.json").write_text(json.dumps(values))
     resolve("digits", {"run.shard_size": 8}).save(folder / "config.yaml")
     once = pd.DataFrame({"key": [f"{i:032x}" for i in range(n)], "seed": range(n)})
     once = once.assign(training_seconds=1.0, sampling_seconds=0.5, scoring_seconds=0.25)
@@ -26,7 +27,9 @@ def run_folder(folder: Path, n: int, seconds: dict[str, float]) -> Path:
 def test_a_run_s_own_cost_comes_out_again(tmp_path: Path) -> None:
     seconds = {"train": 60.0, "estimate": 4.0, "finetune_subset": 36.0, "generate": 30.0, "score": 10.0}
     cost = Cost.of_run(run_folder(tmp_path, 32, seconds))
-    assert cost == Cost(once=64.0, per_shard=(76 - 32 * 1.75) / 4, per_coalition=1.75, shard_size=8)
+    size = 4 * 40_000 + 512 * 8 * 8  # weights, and grey images of 8 by 8 pixels
+    per_shard = (76 - 32 * 1.75) / 4
+    assert cost == Cost(once=64.0, per_shard=per_shard, per_coalition=1.75, shard_size=8, artifact_bytes=size)
     assert cost.process_seconds(30) == pytest.approx(sum(seconds.values()))
     assert cost.wall_seconds(30, parallel=1) == pytest.approx(sum(seconds.values()))
     assert cost.wall_seconds(30, parallel=2) == pytest.approx(64 + 76 / 2)
@@ -34,8 +37,15 @@ def test_a_run_s_own_cost_comes_out_again(tmp_path: Path) -> None:
 
 
 def test_there_are_never_more_than_64_shards_to_start() -> None:
-    cost = Cost(once=0.0, per_shard=10.0, per_coalition=1.0, shard_size=8)
+    cost = Cost(once=0.0, per_shard=10.0, per_coalition=1.0, shard_size=8, artifact_bytes=0)
     assert cost.process_seconds(100_000) == 640 + 100_002
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "words"), [(192_768, "0.2 MB"), (31_457_280, "31 MB"), (9.9e9, "9900 MB"), (102e9, "102 GB")]
+)
+def test_sizes_are_said_as_people_say_them(n_bytes: float, words: str) -> None:
+    assert size_in_words(n_bytes) == words
 
 
 @pytest.mark.parametrize(
@@ -50,6 +60,13 @@ def test_a_folder_without_results_is_a_sentence(tmp_path: Path) -> None:
         Cost.of_run(tmp_path)
 
 
+def test_results_of_an_earlier_release_are_a_sentence(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path, 32, {})
+    (folder / "values.json").write_text(json.dumps({"seconds": {}, "contributors": [{}] * 10}))
+    with pytest.raises(UserError, match="of an earlier release"):
+        Cost.of_run(folder)
+
+
 def test_a_run_that_measured_nothing_itself_says_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="from the store"):
         Cost.of_run(run_folder(tmp_path, 32, {"finetune_subset": 5.0, "generate": 5.0, "score": 5.0}))
@@ -62,3 +79,4 @@ def test_the_command_tells_times_and_pods(tmp_path: Path, capsys: pytest.Capture
     told = " ".join(CommandLine(capsys).lines("cost", "--run", run, *options))
     assert "500" in told and "239" in told  # 32 shards of seven pods, and 15 besides
     assert "A coalition takes 1.8 s of a process" in told
+    assert "96 MB" in told  # 500 times 192,768 bytes

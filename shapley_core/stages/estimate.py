@@ -236,6 +236,7 @@ def _write_results(results: Path, report: ReportData, utilities: pd.DataFrame, c
         "seconds": dict(report.stage_seconds),
         "game_id": report.facts["game id"],
         "dataset": report.facts["dataset"],
+        "parameters": {"full": report.facts["parameters before"], "pruned": report.facts["parameters after"]},
     }
     if report.since:
         values["since_last_time"] = report.since.to_dict()

@@ -164,7 +164,7 @@ def cost(
     console.print(
         f"A coalition takes {measured.per_coalition:.1f} s of a process; what is done once, "
         f"{in_words(measured.once)}; starting a shard, {in_words(measured.per_shard)}. Artifacts, the coalitions' "
-        "weights and images, are of no use once a shard is scored; the utilities, which are kept, are less than 1 KB each."
+        "weights and images, are of no use once a shard is scored; the utilities are kept, less than 1 KB each."
     )
 
 

@@ -12,6 +12,8 @@ import io
 import os
 import re
 import shutil
+import signal
+import sys
 import tempfile
 import time
 import warnings
@@ -19,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.console import Console
 from rich.text import Text
 
@@ -49,7 +52,7 @@ def run_here(
         PipelineFailedError: a task failed otherwise.
     """
     started = time.monotonic()
-    with exclusive(out), tempfile.TemporaryDirectory() as folder:
+    with exclusive(out), _tasks_end_with_us(), tempfile.TemporaryDirectory() as folder:
         from kfp import compiler  # here, because it takes half a second
 
         work = out / ".work"
@@ -156,6 +159,23 @@ def exclusive(folder: Path) -> Iterator[None]:
                 f"another run is writing to {folder}; wait for it, or choose another folder with --out"
             ) from None
         yield
+
+
+@contextlib.contextmanager
+def _tasks_end_with_us() -> Iterator[None]:
+    """A SIGTERM ends the tasks, too: left alone, they would work on beside the next run in the folder."""
+
+    def end(signal_number: int, _frame: object) -> None:
+        for task in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                task.terminate()
+        sys.exit(128 + signal_number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 #: Results that not every run has: one of an earlier run must not stand beside other values.

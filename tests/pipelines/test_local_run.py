@@ -1,5 +1,6 @@
 """The compiled pipeline on this machine: killed, started again with the same command, and what it then leaves."""
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import torch
 
 from shapley_core.stages.chain import value
@@ -28,6 +30,16 @@ def _command(out: Path, **more: object) -> list[str]:
 def _utilities(store: Path) -> pd.DataFrame:
     """Every row of every utility table in the store."""
     return pd.concat([pd.read_parquet(path) for path in sorted(store.rglob("*.parquet"))], ignore_index=True)
+
+
+def _tasks(run: int) -> list[psutil.Process]:
+    """Processes of the pipeline's tasks that a run has now."""
+    found = []
+    for process in psutil.Process(run).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "executor_main" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def test_killed_and_started_again(tmp_path: Path) -> None:
@@ -64,6 +76,17 @@ def test_killed_and_started_again(tmp_path: Path) -> None:
     )
     names = {"values.json", "values.parquet", "utilities.parquet", "report.html", "config.yaml"}
     assert names <= {path.name for path in out.iterdir()}
+
+
+def test_told_to_end_it_takes_its_tasks_along(tmp_path: Path) -> None:
+    run = subprocess.Popen(_command(tmp_path / "out"), stdout=subprocess.DEVNULL)
+    while not (tasks := _tasks(run.pid)):
+        assert run.poll() is None
+        time.sleep(0.05)
+    run.terminate()
+    assert run.wait(60) == 128 + signal.SIGTERM
+    gone, alive = psutil.wait_procs(tasks, timeout=60)
+    assert gone and not alive
 
 
 def test_stopped_early_and_paid_out(tmp_path: Path) -> None:

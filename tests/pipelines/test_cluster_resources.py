@@ -17,12 +17,8 @@ def read(file: Path) -> list[Any]:
     return list(yaml.load_all(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("build")
-
-
-def test_resources(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resources(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "build"
     lines = CommandLine(capsys).lines("compile", "--out", folder, "--kubernetes", "--namespace", "team-a")
     package, resources = folder / "valuation.yaml", folder / "valuation-kubernetes.yaml"
     told = [line.partition(":")[0] for line in lines]
@@ -46,9 +42,8 @@ def test_resources(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # etcd takes 1.5 MiB, and so does the annotation of kubectl's client-side apply 256 KiB.
     assert resources.stat().st_size < 200 * 1024
 
-
-def test_only_where_asked(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    CommandLine(capsys).lines("compile", "--out", tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["evaluation.yaml", "valuation.yaml"]
-    # The same pipeline is the same version.
-    assert version_name(tmp_path / "valuation.yaml") == version_name(folder / "valuation.yaml")
+    # Only where they are asked for; the same pipeline is the same version.
+    without = tmp_path / "without"
+    CommandLine(capsys).lines("compile", "--out", without)
+    assert sorted(path.name for path in without.iterdir()) == ["evaluation.yaml", "valuation.yaml"]
+    assert version_name(without / "valuation.yaml") == version_name(package)

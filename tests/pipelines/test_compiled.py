@@ -370,7 +370,7 @@ def test_a_thousand_coalitions_are_at_most_500_pods(spec: Tree) -> None:
     assert iterations == 64
     assert 64 * 7 < pods(spec, spec["root"], iterations) <= 500
     for shard_size, iterations in ((1, 64), (16, 63)):
-        told = Cost(once=0.0, per_shard=0.0, per_coalition=1.0, shard_size=shard_size).pods(1000)
+        told = Cost(once=0.0, per_shard=0.0, per_coalition=1.0, shard_size=shard_size, artifact_bytes=0).pods(1000)
         assert told == pods(spec, spec["root"], iterations)
 
 

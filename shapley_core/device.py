@@ -20,13 +20,13 @@ def compute_device(threads: int) -> torch.device:
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
-    """Has the device instructions that multiply matrices of bfloat16: AMX, or CUDA from compute capability 8 on?
+    """Has the device instructions that multiply bfloat16: AMX or AVX512-BF16, or CUDA from compute capability 8 on?
 
     Elsewhere bfloat16 is emulated, and several times slower than float32 (docs/speed.md).
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
+    return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def precision(device: torch.device, name: Precision) -> torch.autocast:

@@ -26,14 +26,15 @@ def test_the_number_of_threads_is_set(asked, given):
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("has_instructions", [False, True])
+@pytest.mark.parametrize("instructions", ["none", "amx_tile", "avx512_bf16"])
 @pytest.mark.parametrize("name", ["float32", "bfloat16", "auto"])
-def test_products_are_of_the_precision_asked_for(name, has_instructions, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_instructions)
+def test_products_are_of_the_precision_asked_for(name, instructions, monkeypatch):
+    for known in ("amx_tile", "avx512_bf16"):
+        monkeypatch.setattr(torch.cpu, f"_is_{known}_supported", lambda known=known: known == instructions)
     matrix = torch.eye(2)
     with precision(CPU, name):
         product = matrix @ matrix
-    reduced = name == "bfloat16" or (name == "auto" and has_instructions)
+    reduced = name == "bfloat16" or (name == "auto" and instructions != "none")
     assert product.dtype == (torch.bfloat16 if reduced else torch.float32)
 
 

@@ -1,11 +1,16 @@
 """Where the heavy half computes: the device that accelerate finds, and how many CPU threads."""
 
+import inspect
 import os
+from typing import TypeVar
 
 import torch
 from accelerate import PartialState
 
 from shapley_core.config import Precision
+
+Network = TypeVar("Network", bound=torch.nn.Module)
+Adam = TypeVar("Adam", bound=torch.optim.Adam)
 
 
 def compute_device(threads: int) -> torch.device:
@@ -17,6 +22,16 @@ def compute_device(threads: int) -> torch.device:
     torch.set_num_threads(threads or os.cpu_count() or 1)
     device: torch.device = PartialState().device
     return device
+
+
+def moved(network: Network, device: torch.device) -> Network:
+    """The network on that device; a diffusers network's own ``to`` imports offloading and torch's compiler first."""
+    return torch.nn.Module.to(network, device)
+
+
+def device_of(network: torch.nn.Module) -> torch.device:
+    """Where the network's weights are; a diffusers network's own ``device`` imports as much."""
+    return next(network.parameters()).device
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
@@ -39,3 +54,15 @@ def speed_up(network: torch.nn.Module, compile: bool) -> None:
     """Compile the network in place where that is wanted; on a GPU its kernels are launched as one CUDA graph."""
     if compile:
         network.compile(mode="reduce-overhead")
+
+
+def uncompiled(optimizer: type[Adam]) -> type[Adam]:
+    """The class without what its methods tell torch's compiler, which takes a second of every task to import.
+
+    No optimiser is compiled here; what :func:`speed_up` compiles are networks.
+    """
+    told = ("add_param_group", "zero_grad", "state_dict", "load_state_dict", "step")
+    methods = {name: inspect.unwrap(getattr(optimizer, name)) for name in told}
+    methods["step"] = torch.no_grad()(methods["step"])
+    made: type[Adam] = type(optimizer.__name__, (optimizer,), methods)
+    return made

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from shapley_core.config import ValuationConfig
 from shapley_core.estimators.result import Attribution
@@ -303,7 +303,7 @@ def compare(then: PastValuation, now: PastValuation, *, reused: int, measured: i
     present = {row.contributor for row in now.contributors}
     pairs = [(before[row.contributor], row) for row in now.contributors if row.contributor in before]
     known = sum(one.std_error is not None and other.std_error is not None for one, other in pairs)
-    reach = float(norm.isf((1 - now.confidence) / (2 * max(known, 1))))
+    reach = -float(ndtri((1 - now.confidence) / (2 * max(known, 1))))
     return SinceLastTime(
         then=then,
         same_game=then.game_id == now.game_id,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import special, stats
+from scipy import special
 
 from shapley_core.games.measured import MeasuredGame
 
@@ -160,7 +160,7 @@ def attribute(
     """
     n = len(values)
     std_errors = np.full(n, np.nan) if covariance is None else np.sqrt(np.diag(covariance))
-    reach = stats.t.ppf((1 + confidence) / 2, degrees_of_freedom) * std_errors if covariance is not None else std_errors
+    reach = special.stdtrit(degrees_of_freedom, (1 + confidence) / 2) * std_errors
     attribution = Attribution(
         contributors=game.contributors,
         values=values,

@@ -12,7 +12,7 @@ import torch_pruning
 from diffusers.models.downsampling import Downsample2D
 from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.models.upsampling import Upsample2D
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from shapley_core.errors import UserError
 
@@ -25,7 +25,9 @@ _HISTORY = "pruning.json"
 
 def save_unet(unet: UNet2DModel, folder: Path, history: PruningHistory | None = None) -> None:
     """Write a UNet; ``history`` is the pruning history of a pruned one."""
-    unet.save_pretrained(folder)
+    unet.save_config(folder)  # not save_pretrained, which writes the same files, and imports torch.distributed first
+    weights = {name: weight.contiguous() for name, weight in unet.state_dict().items()}
+    save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
     if history:
         (folder / _HISTORY).write_text(json.dumps(history))
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from shapley_core.config import GenerationConfig, NoiseScheduleConfig
-from shapley_core.device import precision
+from shapley_core.device import device_of, precision
 from shapley_core.models.ddpm import Scheduler, sampling_schedule, to_pixels
 from shapley_core.seeds import derive_seed
 
@@ -116,7 +116,7 @@ def _batches(
     """Index of a batch's first image, the batch's noise (B, C, H, W), and a solver for it."""
     size = unet.config.sample_size
     # Channels last: the same sums a fifth faster on CPU, and what tensor cores want.
-    unet.eval().to(memory_format=torch.channels_last)
+    torch.nn.Module.to(unet.eval(), memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch forgot it
     noise = initial_noise(config.n_images, (unet.config.in_channels, size, size), seed)
     batch_size = -(-config.batch_size // _BLOCK) * _BLOCK
     for start in range(0, config.n_images, batch_size):
@@ -137,8 +137,8 @@ def _denoise(
 ) -> torch.Tensor:
     """Samples of ``noise``, padded to whole blocks; ``passed`` gets what they are before each step."""
     padded = torch.cat([noise, noise[-1:].expand(-len(noise) % _BLOCK, *noise.shape[1:])])
-    x = padded.to(unet.device, memory_format=torch.channels_last)
-    scheduler.set_timesteps(config.n_steps, device=unet.device)
+    x = padded.to(device_of(unet), memory_format=torch.channels_last)
+    scheduler.set_timesteps(config.n_steps, device=x.device)
     generators = [torch.Generator().manual_seed(derive_seed(seed, "path", first_index + i)) for i in range(len(x))]
     predict = _predictor(unet, config, prompts, first_index, len(x))
     for t in scheduler.timesteps:

@@ -21,6 +21,8 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import nn
 from torch.nn import functional
 
+from shapley_core.device import device_of
+
 # oneDNN's grouped convolutions compute in blocks of 8 channels and are several times slower on other widths.
 _BLOCK = 8
 # Stacking pays while a step's largest tensor stays in a core's cache (measured: docs/speed.md), and hardly more beyond
@@ -34,7 +36,7 @@ def copies_that_pay(unet: UNet2DModel, batch_size: int) -> int:
     """How many networks like ``unet`` to train as one, each on batches of ``batch_size``: a power of two."""
     size = unet.config.sample_size
     bytes_per_copy = 4 * batch_size * unet.conv_in.out_channels * size * size
-    limit = _LARGEST_TENSOR.get(unet.device.type, _LARGEST_TENSOR_ELSEWHERE)
+    limit = _LARGEST_TENSOR.get(device_of(unet).type, _LARGEST_TENSOR_ELSEWHERE)
     k = 1
     while k < _LARGEST_STACK and 2 * k * bytes_per_copy <= limit:
         k *= 2

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from shapley_core.data.dataset import ContributorDataset
+from shapley_core.device import uncompiled
 from shapley_core.properties.base import Floats, Images
 from shapley_core.seeds import derive_seed
 
@@ -82,7 +83,7 @@ def _trained(dataset: ContributorDataset, steps: int, seed: int) -> tuple[Classi
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "classifier weights"))
         classifier = Classifier(x.shape[1], n_classes)
-    optimizer = torch.optim.Adam(classifier.parameters(), lr=2e-3)
+    optimizer = uncompiled(torch.optim.Adam)(classifier.parameters(), lr=2e-3)
     for _ in range(steps):
         rows = train[torch.randint(len(train), (min(_BATCH, len(train)),), generator=generator)]
         optimizer.zero_grad()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
-from scipy.stats import entropy
+from scipy.special import entr
 
 from shapley_core.config import PropertyConfig
 from shapley_core.data.dataset import ContributorDataset
@@ -74,4 +74,4 @@ class InceptionScore:
 
     def per_image(self, images: Images) -> PerImage:
         """Entropy of p(y|x) of each image, in nats: 0 where the classifier is certain of the class."""
-        return np.asarray(entropy(self.classifier.probabilities(images), axis=1))
+        return np.asarray(entr(self.classifier.probabilities(images)).sum(axis=1))

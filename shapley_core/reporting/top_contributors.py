@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from shapley_core.contributor_facts import ContributorFacts, Label
 from shapley_core.estimators.result import Attribution
@@ -80,7 +80,7 @@ def top_contributors(attribution: Attribution, facts: ContributorFacts, seed: in
         drawn = attribution.drawn_values(_N_DRAWS, np.random.default_rng(seed))
         differences = _differences(numbers, np.argsort(-drawn, axis=1, kind="stable")[:, :k])
         tail = (1 - attribution.confidence) / (2 * len(facts.labels))
-        reach = stats.t.isf(tail, n - 2) * np.sqrt(differences.var(axis=0) + _by_chance(numbers, order, k))
+        reach = special.stdtrit(n - 2, 1 - tail) * np.sqrt(differences.var(axis=0) + _by_chance(numbers, order, k))
         low, high = differences.mean(axis=0) - reach, differences.mean(axis=0) + reach
     means = numbers[order[:k]].mean(axis=0), numbers[order[k:]].mean(axis=0)
     return TopContributors(

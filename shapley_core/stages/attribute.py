@@ -16,7 +16,7 @@ from shapley_core.baselines.gradients import Gradients
 from shapley_core.baselines.projection import CountSketch
 from shapley_core.config import ValuationConfig
 from shapley_core.data.dataset import ContributorDataset
-from shapley_core.device import compute_device
+from shapley_core.device import compute_device, moved
 from shapley_core.errors import UserError
 from shapley_core.games.identity import game_id
 from shapley_core.properties import get_property
@@ -59,7 +59,7 @@ def attribute(
     data = ContributorDataset.load(dataset)
     device = compute_device(settings.run.threads)
     images = data.images()
-    network = networks_of(settings).load(model).to(device)
+    network = moved(networks_of(settings).load(model), device)
     sampler = Sampler.of(settings, model, device)
     seed = generation_seed(settings)
     with record.phase("sampling"):

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from shapley_core.config import ValuationConfig
 from shapley_core.data.dataset import ContributorDataset
-from shapley_core.device import compute_device
+from shapley_core.device import compute_device, moved
 from shapley_core.games.plan import COMPARED, Plan
 from shapley_core.games.store import UtilityStore
 from shapley_core.progress import Progress
@@ -82,7 +82,7 @@ def finetune_subset(
     log.facts["fine_tuned"] = len(missing)
     if missing:
         device = compute_device(settings.run.loop_threads)
-        network = coalition_network(settings, pruned).to(device)
+        network = moved(coalition_network(settings, pruned), device)
         samples = training_samples(settings, data, pruned).to(device)
         owners = torch.from_numpy(data.contributor_ids)
         training = settings.coalition_training()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from shapley_core.config import ValuationConfig
-from shapley_core.device import compute_device, speed_up
+from shapley_core.device import compute_device, moved, speed_up
 from shapley_core.progress import Progress
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.coalition_models import coalition_network
@@ -31,7 +31,7 @@ def generate(config: Path, pruned: Path, models: Path, shard: int, *, images: Pa
     waiting = [record for key, record in read_records(models).items() if key not in done]
     if waiting:
         device = compute_device(settings.run.loop_threads)
-        network = coalition_network(settings, pruned).to(device)
+        network = moved(coalition_network(settings, pruned), device)
         speed_up(network, settings.run.compile)
         sampler = Sampler.of(settings, pruned, device)
 

@@ -24,7 +24,7 @@ def prune(dataset: Path, config: Path, model: Path, store: str, *, pruned: Path,
 
 
 def _prune(model: Path, task: ModelTask) -> StageLog:
-    from shapley_core.device import compute_device  # here, because it imports torch
+    from shapley_core.device import compute_device, moved  # here, because it imports torch
     from shapley_core.stages.networks import networks_of
     from shapley_core.stages.networks.base import n_trained
     from shapley_core.stages.sample_space import copy_space, training_samples
@@ -38,7 +38,7 @@ def _prune(model: Path, task: ModelTask) -> StageLog:
     before = n_trained(network)
     removed = networks.prune(network, settings)
     copy_space(model, task.folder)
-    network = network.to(device)
+    network = moved(network, device)
     samples = training_samples(settings, task.data, task.folder).to(device)
     run = TrainingRun.on_all(samples, network, derive_seed(settings.seed, "pruned training"))
     curve = train_network(task, run, samples, settings.pruning.finetuning, "prune", task.checkpoint)

@@ -12,7 +12,7 @@ import numpy as np
 
 from shapley_core.config import ValuationConfig
 from shapley_core.data.dataset import ContributorDataset
-from shapley_core.device import compute_device
+from shapley_core.device import compute_device, moved
 from shapley_core.forecast import in_words
 from shapley_core.properties import get_property
 from shapley_core.properties.base import Images, Property
@@ -56,7 +56,7 @@ def reference(
     sampler = Sampler.of(settings, pruned, device)
     generated: dict[str, Images] = {}
     for fact, checkpoint in (("full_model", model), ("pruned_model", pruned)):
-        network = networks_of(settings).load(checkpoint).to(device)
+        network = moved(networks_of(settings).load(checkpoint), device)
         begun = time.perf_counter()
         with record.phase("sampling"):
             generated[fact] = sampler.images(network, generation_seed(settings))
@@ -88,7 +88,7 @@ def reference(
 def _forecast(settings: ValuationConfig, data: ContributorDataset, pruned: Path, sampling_seconds: float) -> float:
     """Seconds of one process for one coalition, from a few steps of several together; tells what the loop will take."""
     device = compute_device(settings.run.loop_threads)
-    network = coalition_network(settings, pruned).to(device)
+    network = moved(coalition_network(settings, pruned), device)
     samples = training_samples(settings, data, pruned).to(device)
     training = settings.coalition_training()
     k = coalitions_at_once(settings, network)

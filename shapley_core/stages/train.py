@@ -21,7 +21,7 @@ def train(dataset: Path, config: Path, store: str, *, model: Path, log: Path) ->
 
 
 def _train(task: ModelTask) -> StageLog:
-    from shapley_core.device import compute_device  # here, because it imports torch
+    from shapley_core.device import compute_device, moved  # here, because it imports torch
     from shapley_core.stages.networks import networks_of
     from shapley_core.stages.networks.base import n_trained
     from shapley_core.stages.sample_space import make_space, training_samples
@@ -33,7 +33,7 @@ def _train(task: ModelTask) -> StageLog:
     curves = make_space(task)
     device = compute_device(settings.run.threads)
     networks = networks_of(settings)
-    network = networks.fresh(settings, task.folder, derive_seed(settings.seed, "weights")).to(device)
+    network = moved(networks.fresh(settings, task.folder, derive_seed(settings.seed, "weights")), device)
     samples = training_samples(settings, task.data, task.folder).to(device)
     run = TrainingRun.on_all(samples, network, derive_seed(settings.seed, "training"))
     curve = train_network(task, run, samples, settings.training, "train", task.checkpoint)

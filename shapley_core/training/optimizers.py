@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 
 import torch
+from torch.optim import Adam, AdamW
 
 from shapley_core.config import TrainingConfig
+from shapley_core.device import uncompiled
 from shapley_core.errors import UserError
 
 
@@ -19,9 +21,9 @@ def build_optimizer(parameters: Iterable[torch.nn.Parameter], config: TrainingCo
     rate, decay = config.learning_rate, config.weight_decay
     match config.optimizer:
         case None:
-            return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True)
+            return uncompiled(Adam)(parameters, lr=rate, weight_decay=decay, fused=True)
         case "adamw":
-            return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
+            return uncompiled(AdamW)(parameters, lr=rate, weight_decay=decay, fused=True)
         case "adam8bit":
             check_optimizer(config)
             from bitsandbytes.optim import Adam8bit  # here, because few have it

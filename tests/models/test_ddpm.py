@@ -65,20 +65,50 @@ def test_the_forward_process_is_that_of_the_betas(make, name):
     np.testing.assert_allclose(make(config).alphas_cumprod, np.cumprod(1 - betas), rtol=1e-4)
 
 
-#: Imports what the tasks of the loop import, moves a network to its device and samples; prints what that brought along.
-SAMPLE = """
+#: Imports what the tasks of the loop import, trains a network on its device, keeps it and samples.
+LOOP = """
 import sys
 import shapley_core.stages.finetune_subset, shapley_core.stages.generate
+import torch
 from shapley_core.config import GenerationConfig, NoiseScheduleConfig, resolve
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from shapley_core.device import moved
+from shapley_core.models.checkpoint import load_unet, save_unet
 from shapley_core.models.ddpm import build_unet
 from shapley_core.models.sampling import sample
-network = build_unet(resolve("digits").model, (1, 8, 8), 0).to("cpu")
+from shapley_core.models.stacked import copies_that_pay
+from shapley_core.training.optimizers import build_optimizer
+network = moved(build_unet(resolve("digits").model, (1, 8, 8), 0), torch.device("cpu"))
+copies_that_pay(network, 2)
+optimizer = build_optimizer(network.parameters(), resolve("digits").training)
+network(torch.zeros(2, 1, 8, 8), torch.tensor([1, 2])).sample.square().sum().backward()
+optimizer.step()
+optimizer.zero_grad()
+optimizer.load_state_dict(optimizer.state_dict())
+with TemporaryDirectory() as folder:
+    save_unet(network, Path(folder))
+    network = load_unet(Path(folder))
 sample(network, NoiseScheduleConfig(), GenerationConfig(n_images=2, n_steps=1), 0)
-print([name for name in ("peft", "scipy.stats", "diffusers.pipelines") if name in sys.modules])
+"""
+#: Then compiles something, and uses a package that is imported on demand.
+COMPILE = """
+print(torch.compile(lambda x: 2 * x + 1, backend="eager")(torch.ones(1)).item())
+print(torch._dynamo.utils.counters["frames"]["ok"])
+from transformers import CLIPTextModel
+print(CLIPTextModel.__name__)
 """
 
 
+def printed(program):
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+
+
 def test_a_task_of_the_loop_imports_nothing_it_does_not_use():
-    # Diffusers' hooks import all of peft, its DPM-Solver++ scipy.stats: seconds of every task.
-    done = subprocess.run([sys.executable, "-c", SAMPLE], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    # Diffusers' hooks import all of peft, its DPM-Solver++ scipy.stats, and optimisers torch's compiler: seconds each.
+    unused = ("peft", "scipy.stats", "diffusers.pipelines", "torch._dynamo", "transformers.models")
+    assert printed(f"{LOOP}\nfor name in {unused}: print(*[name] * (name in sys.modules))") == []
+
+
+def test_what_was_left_out_is_there_when_it_is_asked_for():
+    assert printed(LOOP + COMPILE) == ["3.0", "1", "CLIPTextModel"]

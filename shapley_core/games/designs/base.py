@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import helmert
 
 from shapley_core.errors import UserError
 
@@ -117,6 +116,8 @@ def check_size(n: int, n_coalitions: int, needed: int, design: str) -> None:
 
 def determined(design: Design, n_coalitions: int) -> Design:
     """``design``, if it determines the n - 1 free values that the regression has once their sum is fixed."""
+    from scipy.linalg import helmert  # here, because tasks that draw nothing import this module, too
+
     n = design.membership.shape[1]
     # The rows of the Helmert matrix are an orthonormal basis of the space orthogonal to (1, ..., 1).
     x = design.membership @ helmert(n).T

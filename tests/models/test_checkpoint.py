@@ -62,6 +62,16 @@ def test_a_network_that_was_sampled_from_can_be_saved(tmp_path):
     assert torch.equal(networks.predict(load_unet(tmp_path)), expected)
 
 
+def test_files_are_those_that_diffusers_writes(tmp_path):
+    unet = networks.tiny_unet()
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    save_unet(unet, ours)
+    unet.save_pretrained(theirs)
+    assert {path.name: path.read_bytes() for path in ours.iterdir()} == {
+        path.name: path.read_bytes() for path in theirs.iterdir()
+    }
+
+
 def test_diffusers_reads_what_was_not_pruned_and_the_other_way_round(tmp_path):
     unet = networks.tiny_unet(attention=True)
     save_unet(unet, tmp_path / "ours")

@@ -7,6 +7,7 @@ from typing import TypeVar
 import torch
 from accelerate import PartialState
 
+from shapley_core import startup
 from shapley_core.config import Precision
 
 Network = TypeVar("Network", bound=torch.nn.Module)
@@ -19,6 +20,7 @@ def compute_device(threads: int) -> torch.device:
     Two one-thread processes outrun one two-thread process on these networks, and oversubscription costs a multiple,
     so the number of threads is always set and never left to chance.
     """
+    startup.is_over()
     torch.set_num_threads(threads or os.cpu_count() or 1)
     device: torch.device = PartialState().device
     return device

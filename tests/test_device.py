@@ -1,6 +1,8 @@
 """Where the heavy half computes."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -21,6 +23,19 @@ def test_the_number_of_threads_is_set(asked, given):
     device = compute_device(asked)
     assert torch.get_num_threads() == given
     assert torch.zeros(1, device=device).device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_garbage_is_looked_for_as_usual_before_anything_is_computed():
+    program = """
+import gc
+usual = gc.get_threshold()
+import shapley_core.stages
+assert gc.get_threshold() > usual
+from shapley_core.device import compute_device
+compute_device(1)
+assert gc.get_threshold() == usual
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 CPU = torch.device("cpu")

@@ -18,8 +18,8 @@ class Ended:
 
     @property
     def sentence(self) -> str:
-        """The one line on standard error of a command that was refused."""
-        assert self.code == 2, self
+        """The one line on standard error of a command that was refused, or that failed."""
+        assert self.code in (1, 2), self
         assert "Traceback" not in self.out + self.err
         (line,) = self.err.splitlines()
         assert line.startswith("error: ")

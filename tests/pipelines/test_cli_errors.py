@@ -6,13 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 import pytest
+from command_line import CommandLine, Ended
 from PIL import Image
 
 from pipelines import local, servers
@@ -24,36 +24,8 @@ ROOT = Path(__file__).parents[2]
 OWN = {".lock", "run.log", ".work"}
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def sentence(self) -> str:
-        """The one line on standard error, after a look at what must never be there."""
-        assert "Traceback" not in self.out + self.err
-        lines = self.err.splitlines()
-        assert len(lines) == 1, lines
-        assert lines[0].startswith("error: ")
-        return lines[0].removeprefix("error: ")
-
-
-class Shell:
-    """Runs the command line in this process, as ``python -m pipelines`` does, and keeps what it prints."""
-
-    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
-        self._capture = capture
-
-    def __call__(self, *arguments: str | Path) -> Ended:
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments])
-        out, err = self._capture.readouterr()
-        assert isinstance(stop.value.code, int)
-        return Ended(stop.value.code, out, err)
+class Shell(CommandLine):
+    """The command line of runs in a folder."""
 
     def refusal(self, out: Path, *arguments: str | Path) -> str:
         """The sentence of a run that was refused, with everything in ``out`` as it was and nothing trained."""

@@ -30,7 +30,7 @@ COALITIONS: dict[str, Any] = {
     "generation.n_steps": 20,
 }
 #: What the knobs are turned around: the paper's pruning ratio, and twice the preset's sampling steps.
-CENTRE: dict[str, Any] = {"pruning.ratio": 0.3}
+CENTRE: dict[str, Any] = {"pruning.ratio": 0.3, "finetuning.steps": 80}
 RETRAINING: dict[str, Any] = {"game.coalition_model": "retraining"}
 
 #: Name of a variant to what it changes; the centre itself is "sparsified".

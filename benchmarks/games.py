@@ -33,7 +33,7 @@ COMMON: dict[str, Any] = {
     "property.also": ["diversity"],
 }
 GAMES: dict[str, dict[str, Any]] = {
-    "finetuning": {},
+    "finetuning": {"finetuning.steps": 80},  # as the preset was when it was measured
     "retraining": {
         "game.coalition_model": "retraining",
         "training.steps": 500,

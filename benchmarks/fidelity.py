@@ -29,7 +29,7 @@ COALITIONS: dict[str, Any] = {
     "run.shard_size": 8,
     "generation.n_steps": 20,
 }
-#: What the knobs are turned around: the paper's pruning ratio, and twice the preset's sampling steps.
+#: What the knobs are turned around: the paper's pruning ratio, and the preset's steps when docs/speed.md was written.
 CENTRE: dict[str, Any] = {"pruning.ratio": 0.3, "finetuning.steps": 80}
 RETRAINING: dict[str, Any] = {"game.coalition_model": "retraining"}
 

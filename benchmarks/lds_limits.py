@@ -53,10 +53,8 @@ def limits(valuation: Path) -> pd.DataFrame:
         "the best sum of contributors, fitted to the judges": _fitted(judge),
     }
     table = lds_table(attributions, [judge], "exact Shapley values", seed=0)[["attribution", "lds", "low", "high"]]
-    numbers = np.unique(judge.sets)
-    itself = [
-        rank_correlation(game.v(judge.membership[g]), judge.utilities[g]) for g in (judge.sets == k for k in numbers)
-    ]
+    sets = [judge.sets == number for number in np.unique(judge.sets)]
+    itself = [rank_correlation(game.v(judge.membership[of_set]), judge.utilities[of_set]) for of_set in sets]
     table.loc[len(table)] = ["v(S) by sparsified fine-tuning itself", float(np.mean(itself)), np.nan, np.nan]
     return table
 

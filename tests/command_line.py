@@ -18,8 +18,13 @@ class Ended:
 
     @property
     def sentence(self) -> str:
-        """The one line on standard error of a command that was refused, or that failed."""
-        assert self.code in (1, 2), self
+        """The one line on standard error of a command that was refused."""
+        assert self.code == 2, self
+        return self.error
+
+    @property
+    def error(self) -> str:
+        """The one line on standard error, however the command ended."""
         assert "Traceback" not in self.out + self.err
         (line,) = self.err.splitlines()
         assert line.startswith("error: ")

@@ -447,7 +447,7 @@ def test_task_that_fails_by_a_bug(shell: Shell, out: Path, tmp_path: Path, monke
     ended = shell("run", "--out", out)
     assert ended.code == 1
     log = out / "run.log"
-    assert ended.sentence.startswith(f"the task prepare failed unexpectedly; {log} ends with the reason.")
+    assert ended.error.startswith(f"the task prepare failed unexpectedly; {log} ends with the reason.")
     assert "RuntimeError: this installation is broken" in "".join(log.read_text().splitlines()[-6:])
     assert contents(out) == before
 

@@ -1,8 +1,8 @@
 """Games that estimators are judged by: the whole games that were measured, and games whose values are known.
 
 Every method asks the same oracle, which adds the same noise to the same coalition in a repetition, whoever asks: noise
-belongs to a measurement, and a coalition that is asked for twice was measured once. Imports nothing but numpy, pandas
-and this project's games, so that the peers' environments can ask, too.
+belongs to a measurement, and a coalition that is asked for twice was measured once. Imports nothing but numpy, scipy,
+pandas and this project's games, so that the peers' environments can ask, too.
 """
 
 import sys
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.linalg import hadamard
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "estimators"))
 import closed_form
@@ -146,9 +147,11 @@ def _games() -> Iterator[Game]:
 
 
 def real_games(path: Path) -> Iterator[Game]:
-    """A measured game per property: the table is the game, with the noise that is in it.
+    """A measured game per property, with the noise that is in it; and that game smoothed, played at its noise.
 
-    "again" adds noise of the size that a second measurement of a coalition shows.
+    The table as it is has the noise of its measurements for interactions. Where coalitions were measured twice, that noise
+    is known: it is taken off (:func:`smoothed`) and given anew to each measurement, so that there is as much of it as
+    there was, and the values are known without it.
     """
     table = pd.read_parquet(path)
     first = table[table["repetition"] == 0]
@@ -157,14 +160,33 @@ def real_games(path: Path) -> Iterator[Game]:
     for name in ("inception_score", "diversity"):
         utilities = np.empty(2**n)
         utilities[bits] = first[name]
-        noise = repetition_noise(table, name)
-        yield Game(
-            f"{path.stem} {name}",
-            n,
-            lambda z, u=utilities, n=n: u[z @ (1 << np.arange(n))],
-            shapley_values(utilities),
-            {"none": 0.0, "again": noise} if noise else {"none": 0.0},
-        )
+        yield _tabulated(f"{path.stem} {name}", utilities, {"none": 0.0})
+        if noise := repetition_noise(table, name):
+            yield _tabulated(f"{path.stem} {name}, smoothed", smoothed(utilities, noise), {"measured": noise})
+
+
+def _tabulated(name: str, utilities: Floats, noises: dict[str, float]) -> Game:
+    n = int(np.log2(len(utilities)))
+    return Game(name, n, lambda z: utilities[z @ (1 << np.arange(n))], shapley_values(utilities), noises)
+
+
+def smoothed(utilities: Floats, noise: float) -> Floats:
+    """(2^n,) a table by bit mask without the noise that is in it, as far as it can be told from interactions.
+
+    What utilities owe to the size alone stays. The rest is turned to interactions (the Walsh transform), and those of an
+    order are shrunk together, to what of their mean square is more than noise alone would give (James & Stein): little of
+    the low orders and nearly all of the high ones. Nobody's and everybody's utility stay.
+    """
+    size = np.array([mask.bit_count() for mask in range(len(utilities))])
+    curve = (np.bincount(size, utilities) / np.bincount(size))[size]
+    walsh = hadamard(len(utilities))
+    interactions = walsh @ (utilities - curve) / len(utilities)
+    power = np.bincount(size, interactions**2) / np.bincount(size)
+    with np.errstate(divide="ignore"):
+        kept = np.maximum(0.0, 1 - noise**2 / len(utilities) / power)
+    smooth: Floats = curve + walsh @ (kept[size] * interactions)
+    smooth[[0, -1]] = utilities[[0, -1]]
+    return smooth
 
 
 def repetition_noise(table: pd.DataFrame, name: str) -> float:

@@ -149,9 +149,9 @@ def _games() -> Iterator[Game]:
 def real_games(path: Path) -> Iterator[Game]:
     """A measured game per property, with the noise that is in it; and that game smoothed, played at its noise.
 
-    The table as it is has the noise of its measurements for interactions. Where coalitions were measured twice, that noise
-    is known: it is taken off (:func:`smoothed`) and given anew to each measurement, so that there is as much of it as
-    there was, and the values are known without it.
+    The table as it is has the noise of its measurements for interactions. Where coalitions were measured twice, that
+    noise is known: it is taken off (:func:`smoothed`) and given anew to each measurement, so that there is as much of
+    it as there was, and the values are known without it.
     """
     table = pd.read_parquet(path)
     first = table[table["repetition"] == 0]
@@ -173,9 +173,9 @@ def _tabulated(name: str, utilities: Floats, noises: dict[str, float]) -> Game:
 def smoothed(utilities: Floats, noise: float) -> Floats:
     """(2^n,) a table by bit mask without the noise that is in it, as far as it can be told from interactions.
 
-    What utilities owe to the size alone stays. The rest is turned to interactions (the Walsh transform), and those of an
-    order are shrunk together, to what of their mean square is more than noise alone would give (James & Stein): little of
-    the low orders and nearly all of the high ones. Nobody's and everybody's utility stay.
+    What utilities owe to the size alone stays. The rest is turned to interactions (the Walsh transform), and those of
+    an order are shrunk together, to what of their mean square is more than noise alone would give (James & Stein):
+    little is taken of the low orders and nearly all of the high ones. Nobody's and everybody's utility stay.
     """
     size = np.array([mask.bit_count() for mask in range(len(utilities))])
     curve = (np.bincount(size, utilities) / np.bincount(size))[size]

@@ -8,10 +8,10 @@ if all coalitions are there. So a unit whose squared error is e², of which σ²
 
     (1 - f) e² + f σ².
 
-**Noise.** σ² is what a regression leaves over that lets contributors count differently by size: targets on Hz, tHz,
-t²Hz, as many of them as leave it half the units, t = ((2s - n) / n)², or (2s - n) / n without complements. That takes
-up what values owe to interactions that change with the size of a coalition; what it does not take up passes for noise,
-so that intervals are rather too wide than too narrow. It is one number for all coalitions.
+**Noise.** σ² is what a regression leaves over that lets contributors count differently by size, targets on Hz, tHz,
+t²Hz, as many of them as leave it half the units, t = ((2s - n) / n)², or (2s - n) / n without complements; and that
+tells noise from interactions of the next order (:mod:`~shapley_core.estimators.interactions`). What these do not take
+up passes for noise. It is one number for all coalitions.
 
 Up to a twentieth, f is left out of account, as is usual: the interval is too wide by a fortieth at most.
 """
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shapley_core.estimators.by_size import subsets_by_size
+from shapley_core.estimators.interactions import MOST_UNITS, restricted_likelihood, similarity_of_units
 from shapley_core.estimators.regression import Contrasts, Spectrum, units
 from shapley_core.games.measured import MeasuredGame
 
@@ -69,8 +70,11 @@ def noise_variance(game: MeasuredGame, rows: Contrasts) -> float:
     n_powers = int(np.clip(k // (2 * p), 1, _POWERS))
     x = np.hstack([rows.x * (root * t**power)[:, None] for power in range(n_powers)])
     y = root * rows.target
-    left_over = Spectrum.of(x, y, np.ones(k))
-    return float(left_over.left_over / (k - len(left_over.d)))
+    plain = Spectrum.of(x, y, np.ones(k))
+    similarity = similarity_of_units(game.membership[rows.row], rows.lone, np.ones(k)) if k <= MOST_UNITS else None
+    if similarity is None:
+        return plain.left_over / (k - len(plain.d))
+    return restricted_likelihood(plain, similarity)[1]
 
 
 def _noise_of_unit(rows: Contrasts) -> Floats:

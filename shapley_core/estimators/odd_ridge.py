@@ -2,10 +2,12 @@ r"""Odd regression with a ridge: the Shapley regression, shrunk toward equal sha
 
 First what utilities owe to the size of the coalition alone is taken off (:mod:`~shapley_core.estimators.size_curve`).
 Then a complementary pair tells (v(S) - v(Sᶜ)) / 2 = Σ φ_i (z_i - ½) + odd interactions of order three and more + noise
-(the odd part of the game, arXiv 2602.01399): even interactions are gone. With φ = Δ/n + Hᵀu and the weights w of
-``leverage_shap``, u minimises
+(the odd part of the game, arXiv 2602.01399): even interactions are gone. Interactions of three are taken for errors
+that units have in common, as far as the data say (:mod:`~shapley_core.estimators.interactions`; of lone coalitions,
+those of two as well). With φ = Δ/n + Hᵀu, the weights w of ``leverage_shap`` and V the covariance of √w times the
+errors, u minimises
 
-    Σ w (target - x u)² + λ |u|²,
+    eᵀ V⁻¹ e + λ |u|²,      e = √w (target - x u),
 
 and |u| is the distance of the values from equal shares Δ/n, so that λ → ∞ gives everybody the same. λ minimises the
 generalised cross-validation score (Golub, Heath & Wahba 1979)
@@ -16,26 +18,26 @@ k the units, tr the trace of the hat matrix, both read off one singular value de
 the coalitions are regressed as they are.
 
 **When.** The smallest error of all at few coalitions or under noise, and defined below m = 2n. It is biased toward
-equal shares; the sum is exact all the same. With ample coalitions λ falls and it becomes ``leverage_shap``.
+equal shares; the sum is exact all the same. With ample coalitions λ falls to nothing.
 
-**Uncertainty.** The estimate is K times that of ``leverage_shap``, K what the ridge keeps, so its covariance is K C Kᵀ
-with C the latter's (HC3; where a good part of all coalitions was measured, without what is no longer left to chance:
-:mod:`~shapley_core.estimators.finite_population`). An interval from that alone would ignore the bias, most of all when
-GCV sets all values
-equal. What the ridge took away, (K - I) û, has expectation bias and covariance (K - I) C (K - I)ᵀ =: D; hence |(K - I)
-û|² - tr D is an unbiased estimate of the squared bias, with variance about 2 tr D² + 4 bᵀ D b. That estimate, never
-below zero, plus one standard error of it, is added, spread evenly over the directions in which values can differ:
-nothing tells whom it hits. So intervals cover on average over the contributors; those far from the others are shrunk
-most, and covered less often. Where ``leverage_shap`` has no covariance (m below about 2n), there is none here.
+**Uncertainty.** The estimate is K times that without the ridge, K what the ridge keeps, so its covariance is K C Kᵀ
+with C the latter's (each unit left out in turn, HC3; where a good part of all coalitions was measured, without what is
+no longer left to chance: :mod:`~shapley_core.estimators.finite_population`). An interval from that alone would ignore
+the bias, most of all when GCV sets all values equal. What the ridge took away, (K - I) û, has expectation bias and
+covariance (K - I) C (K - I)ᵀ =: D; hence |(K - I) û|² - tr D is an unbiased estimate of the squared bias, with variance
+about 2 tr D² + 4 bᵀ D b. That estimate, never below zero, plus one standard error of it, is added, spread evenly over
+the directions in which values can differ: nothing tells whom it hits. So intervals cover on average over the
+contributors; those far from the others are shrunk most, and covered less often. Where ``leverage_shap`` has no
+covariance (m below about 2n), there is none here.
 
-With few units left over (k - rank below half the rank: m below about 3n) C is of no use: HC3 divides squared residuals
-by the square of what little of them is free, and intervals came out up to fifty times too wide. There the error is
-taken from the model that the ridge stands for: coefficients of variance ρσ² around equal shares, units of equal
-variance σ². Given ρ, what is left to know of a coefficient is the distance of the ridge's from the model's own
+With few units left over (k - rank below half the rank: m below about 3n) V is I, and C is of no use: HC3 divides
+squared residuals by the square of what little of them is free, and intervals came out up to fifty times too wide. There
+the error is taken from the model that the ridge stands for: coefficients of variance ρσ² around equal shares, units of
+equal variance σ². Given ρ, what is left to know of a coefficient is the distance of the ridge's from the model's own
 estimate, squared, plus the latter's variance; ρ and σ² are integrated out, under a uniform prior of the mean shrinkage
 (Daniels 1999, "A prior for the variance in hierarchical models") and 1/σ². Of twenty contributors with 2.1n to 2.4n
-coalitions and noise of half a spread and of two, 93 to 99 % of the values are covered on six games, by widths of 0.4
-to 2 spreads of v instead of 4 to 140; 82 to 90 % under little noise where one contributor towers over all (airport).
+coalitions and noise of half a spread and of two, 93 to 99 % of the values are covered on six games, by widths of 0.4 to
+2 spreads of v instead of 4 to 140; 82 to 90 % under little noise where one contributor towers over all (airport).
 """
 
 import numpy as np
@@ -43,6 +45,7 @@ import numpy.typing as npt
 
 from shapley_core.estimators.accept import accept
 from shapley_core.estimators.finite_population import covariance_of_share
+from shapley_core.estimators.interactions import MOST_UNITS, generalised, similarity_of_units
 from shapley_core.estimators.regression import Contrasts, Spectrum, no_uncertainty
 from shapley_core.estimators.result import Attribution, additive_fit, attribute
 from shapley_core.estimators.size_curve import size_curve
@@ -75,8 +78,13 @@ def odd_ridge(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) ->
     accept(game, "odd_ridge")
     n = len(game.contributors)
     rows = Contrasts.of(game, kernel_weight_by_size(game.membership), size_curve(game))
-    spectrum = rows.spectrum()
+    spectrum, ratio = rows.spectrum(), 0.0
     k, rank = len(rows.target), len(spectrum.d)
+    few = k - rank < rank / 2
+    if not few and k <= MOST_UNITS:
+        similarity = similarity_of_units(game.membership[rows.row], rows.lone, rows.weight)
+        if similarity is not None:
+            spectrum, ratio = generalised(spectrum, similarity)
     ridges = _RIDGES * np.mean(spectrum.d**2)
     kept = spectrum.d**2 / (spectrum.d**2 + ridges[:, None])  # (ridges, rank) share of an axis that is kept
 
@@ -86,7 +94,7 @@ def odd_ridge(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) ->
     plain = covariance_of_share(game, rows, spectrum) if rank == n - 1 else None
     if plain is None:
         warnings.append(no_uncertainty(k, n))
-    elif k - rank < rank / 2:
+    elif few:
         covariance, df = rows.basis.T @ _by_model(spectrum, best, k) @ rows.basis, k - 1
     else:
         covariance = rows.basis.T @ _with_bias(spectrum, plain, best) @ rows.basis
@@ -102,6 +110,7 @@ def odd_ridge(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) ->
         "n_units": k,
         "degrees_of_freedom": k - rank,
         "shrinkage": shrinkage,
+        "interaction_share": ratio / (1 + ratio),
         **additive_fit(game, values),
     }
     return attribute(game, "odd_ridge", values, covariance, df, confidence, diagnostics, warnings)

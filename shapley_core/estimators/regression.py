@@ -107,6 +107,7 @@ class Spectrum:
         v: (p, r) axes.
         a: (r,) the targets along the axes.
         left_over: squared length of what of the targets no coefficients reach.
+        whitening: (k, k) what made the errors of ``x`` and ``y`` independent; None: they were.
     """
 
     x: Floats
@@ -115,18 +116,33 @@ class Spectrum:
     v: Floats
     a: Floats
     left_over: float
+    whitening: Floats | None = None
 
     @classmethod
     def of(cls, x: Floats, target: Floats, weight: Floats) -> "Spectrum":
-        """By way of R of a QR decomposition, so that it costs k p² however many rows there are."""
+        """The regression of (k,) targets on (k, p) rows of (k,) weight."""
         root = np.sqrt(weight)
-        x, y = x * root[:, None], target * root
+        return cls._solved(x * root[:, None], target * root, None)
+
+    def whitened(self, whitening: Floats) -> "Spectrum":
+        """Generalised least squares: with errors of covariance (W ᵀW)⁻¹, W the (k, k) ``whitening``."""
+        return self._solved(whitening @ self.x, whitening @ self.y, whitening)
+
+    @classmethod
+    def _solved(cls, x: Floats, y: Floats, whitening: Floats | None) -> "Spectrum":
+        """By way of R of a QR decomposition, so that it costs k p² however many rows there are."""
         r: Floats = np.asarray(np.linalg.qr(np.column_stack([x, y]), mode="r"))
         u, d, vt = np.linalg.svd(r[:, :-1], full_matrices=False)
         rank = int(np.sum(d > d[0] * max(x.shape) * np.finfo(np.float64).eps))
         a = u[:, :rank].T @ r[:, -1]
         rest = r[:, -1] - u[:, :rank] @ a
-        return cls(x, y, d[:rank], vt[:rank].T, a, float(rest @ rest))
+        return cls(x, y, d[:rank], vt[:rank].T, a, float(rest @ rest), whitening)
+
+    @property
+    def axes(self) -> Floats:
+        """(k, r) U, orthonormal columns."""
+        axes: Floats = self.x @ (self.v / self.d)
+        return axes
 
     @property
     def condition_number(self) -> float:
@@ -151,9 +167,12 @@ class Spectrum:
             unseen: (k,) share of a row's squared error that counts.
             noise: (k,) what is added to that, in the square of the weighted target's unit.
         """
-        axes = self.x @ (self.v / self.d)  # (k, r), orthonormal columns
-        leverage = np.einsum("kr,kr->k", axes, axes)
-        residual = self.y - axes @ self.a
+        axes = self.axes
+        residual, precision = self.y - axes @ self.a, np.ones(len(self.y))
+        if self.whitening is not None:
+            precision = np.einsum("jk,jk->k", self.whitening, self.whitening)
+            axes, residual = self.whitening.T @ axes, self.whitening.T @ residual / precision
+        leverage = np.einsum("kr,kr->k", axes, axes) / precision
         if unit is not None:
             leverage = np.bincount(unit, leverage)[unit]
         n_units = len(leverage) if unit is None else int(unit.max()) + 1
@@ -183,8 +202,6 @@ def attribute_regression(
     rows: Contrasts,
     spectrum: Spectrum,
     confidence: float,
-    coefficients: Floats | None = None,
-    covariance: Floats | None = None,
     **diagnostics: Any,
 ) -> Attribution:
     """The attribution of a regression that does not shrink the values.
@@ -193,10 +210,8 @@ def attribute_regression(
         game: what was measured.
         estimator: its name.
         rows: the regression's rows.
-        spectrum: their plain solution, which tells what the coalitions determine.
+        spectrum: their solution.
         confidence: nominal coverage of the intervals.
-        coefficients: (n - 1,) of the rows, where they are not the plain solution's.
-        covariance: (n - 1, n - 1) of these coefficients.
         diagnostics: more of them.
 
     Returns:
@@ -205,9 +220,7 @@ def attribute_regression(
         :func:`~shapley_core.estimators.result.additive_fit` and :func:`~shapley_core.estimators.result.attribute`.
     """
     n, rank, n_units = len(game.contributors), len(spectrum.d), len(rows.target)
-    if coefficients is None:
-        coefficients, covariance = spectrum.coefficients(), spectrum.covariance()
-    values = rows.values(coefficients)
+    values, covariance = rows.values(spectrum.coefficients()), spectrum.covariance()
     warnings = undetermined(rank, n - 1, len(game.values))
     if covariance is None or rank < n - 1:
         covariance = None

@@ -16,7 +16,7 @@ from scipy.special import beta as beta_function
 from shapley_core.errors import UserError
 from shapley_core.estimators import ESTIMATORS, estimators_for, get_estimator
 from shapley_core.estimators.accept import FITTING_DESIGNS, check_design
-from shapley_core.estimators.polyshap import _RATIOS
+from shapley_core.estimators.interactions import RATIOS
 from shapley_core.estimators.regression import Contrasts, Spectrum, units
 from shapley_core.estimators.result import Attribution, attribute
 from shapley_core.estimators.size_curve import size_curve
@@ -161,15 +161,19 @@ def test_polyshap_is_generalised_least_squares_by_its_dense_formulas():
     similarity *= len(y) / np.trace(similarity)
     # The restricted likelihood as in textbooks, with σ² profiled out.
     scores = []
-    for ratio in _RATIOS:
+    for ratio in RATIOS:
         v = np.eye(len(y)) + ratio * similarity
         normal = x.T @ np.linalg.solve(v, x)
         residual = y - x @ np.linalg.solve(normal, x.T @ np.linalg.solve(v, y))
         rss = residual @ np.linalg.solve(v, residual)
         determinants = np.linalg.slogdet(v)[1] + np.linalg.slogdet(normal)[1]
         scores.append(-0.5 * ((len(y) - 7) * np.log(rss) + determinants))
-    ratio = _RATIOS[np.argmax(scores)]
-    assert 0 < ratio < _RATIOS[-1]
+    # Its mean share, each ratio weighed by how much of [0, 1] it stands for.
+    shares = RATIOS / (1 + RATIOS)
+    posterior = np.exp(np.array(scores) - max(scores)) * np.gradient(shares)
+    share = posterior @ shares / posterior.sum()
+    ratio = share / (1 - share)
+    assert 0.5 < share < 0.99
 
     def solve(keep):
         v = (np.eye(len(y)) + ratio * similarity)[np.ix_(keep, keep)]
@@ -179,7 +183,7 @@ def test_polyshap_is_generalised_least_squares_by_its_dense_formulas():
     whole = solve(everything)
     moved = np.array([solve(np.delete(everything, out)) - whole for out in everything]) @ rows.basis
     result = get_estimator("polyshap")(game)
-    assert result.diagnostics["interaction_share"] == pytest.approx(ratio / (1 + ratio))
+    assert result.diagnostics["interaction_share"] == pytest.approx(share)
     np.testing.assert_allclose(result.values, rows.values(whole), atol=1e-9)
     np.testing.assert_allclose(result.std_errors, np.sqrt((moved**2).sum(axis=0)), rtol=1e-6)
 
@@ -187,7 +191,7 @@ def test_polyshap_is_generalised_least_squares_by_its_dense_formulas():
 def test_polyshap_leaves_interactions_out_of_very_many_coalitions(monkeypatch):
     game = measured(random_game(N, 2), "iid")
     # The package exports the function under the module's name, hence by way of importlib.
-    monkeypatch.setattr(importlib.import_module("shapley_core.estimators.polyshap"), "_MOST_UNITS", 59)
+    monkeypatch.setattr(importlib.import_module("shapley_core.estimators.polyshap"), "MOST_UNITS", 59)
     result = get_estimator("polyshap")(game)
     np.testing.assert_allclose(result.values, get_estimator("leverage_shap")(game).values)
     assert "too many to fit interactions to (at most 59)" in result.diagnostics["warnings"][-1]

@@ -1,0 +1,169 @@
+r"""Interactions as errors that hang together: the generalised least squares of regressions on membership.
+
+What a regression on membership leaves over is noise, which each unit has for itself, and interactions, which units that
+are alike share. A pair tells nothing of interactions of second order (all even orders are gone), a lone coalition of
+both second and third. With signs s = 2z - 1, for a set T of two or three contributors, the features
+
+    second order  q_T(S) = s_i s_j - 1,           third order  q_T(S) = s_i s_j s_k - (s_i + s_j + s_k) / 3
+
+add nothing to anybody's Shapley value and vanish at ∅ and N, so that in
+
+    v(S) = v(∅) + |S| Δ/n + x u + Σ_T b_T q_T(S) + error,      φ = Δ/n + Hᵀu,
+
+u keeps its meaning, and the b_T are by-work: mostly there are more of them than coalitions. They get a ridge, b ~ N(0,
+τ²) beside errors ~ N(0, σ²/w), w the weight of the unit, so that the units' errors have the covariance V = I + ratio K,
+K the units' inner products of √w q, and u is the generalised least-squares estimate. The share ratio / (1 + ratio) of
+the variance is the mean of its posterior, by the restricted likelihood (Patterson & Thompson 1971) and a uniform prior
+(Daniels 1999): where there are as many interactions as units, any large ratio is as likely. Where interactions do not
+show it is near 0, and little changes; where they do, of what they did to a unit only what the others do not tell stays.
+Over all coalitions q is orthogonal to membership under the Shapley weights, so that estimates from a whole table stay
+exact.
+
+The likelihood costs the cube of the number of units: the ratio is read off 500 of them at most, or twice as many as
+there are coefficients. The least squares take a third of a cube, and above 2,500 units there are none.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import lapack
+
+from shapley_core.estimators.regression import Spectrum
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+#: Units above which interactions are not fitted.
+MOST_UNITS = 2_500
+
+#: Ratios that the posterior is summed over, relative to one over the mean variance that the interactions would give.
+RATIOS = np.concatenate([[0.0], np.geomspace(1e-3, 1e9, 97)])
+
+#: Units that the ratio is read off, at least; and units per coefficient.
+_UNITS_FOR_RATIO = 500
+_UNITS_PER_COEFFICIENT = 2
+
+
+def second_order(membership: Bools) -> Floats:
+    """(k, k) inner products of the features s_i s_j - 1, i < j, without forming them.
+
+    Sums over i < j follow from (Σ s_i s'_i)² and (Σ s_i)².
+    """
+    n = membership.shape[1]
+    sign = 2.0 * membership - 1
+    similarity: Floats = sign @ sign.T
+    similarity *= similarity
+    similarity /= 2
+    one = sign.sum(axis=1) ** 2 / 2
+    similarity -= one
+    similarity -= one[:, None]
+    similarity += n * n / 2
+    return similarity
+
+
+def third_order(membership: Bools) -> Floats:
+    """(k, k) inner products of the features s_i s_j s_k - (s_i + s_j + s_k) / 3, i < j < k, without forming them.
+
+    With g = Σ s_i s'_i and p = Σ s_i: products of three give (g³ - (3n - 2) g) / 6, a product and a sum ((p² + 2 - n) g
+    - 2pp') / 6, and sums (((n - 1)(n - 2) / 2 - (n - 2)) g + (n - 2) pp') / 9.
+    """
+    n = membership.shape[1]
+    sign = 2.0 * membership - 1
+    p = sign.sum(axis=1)
+    g = sign @ sign.T
+    square = p**2
+    similarity: Floats = g**2
+    similarity -= square
+    similarity -= square[:, None]
+    similarity += (n - 2) * (n - 3) / 3 - n - 2
+    similarity *= g
+    similarity /= 6
+    similarity += np.outer(p, p) * (2 / 3 + (n - 2) / 9)
+    return similarity
+
+
+def similarity_of_units(membership: Bools, lone: Bools, weight: Floats) -> Floats | None:
+    """(k, k) K: third order among all units, and second order among lone coalitions; None where there is none.
+
+    Args:
+        membership: (k, n) of the units' first coalitions.
+        lone: (k,) is the unit a coalition without its complement?
+        weight: (k,) of the units.
+
+    Returns:
+        K with a mean variance of 1. Before units are weighted, both orders have the same mean variance.
+    """
+    similarity = _of_mean_one(third_order(membership))
+    if lone.any():
+        similarity[np.ix_(lone, lone)] += _of_mean_one(second_order(membership[lone]))
+    root = np.sqrt(weight)
+    similarity *= root
+    similarity *= root[:, None]
+    return _of_mean_one(similarity) if np.trace(similarity) > 0 else None
+
+
+def _of_mean_one(similarity: Floats) -> Floats:
+    """A covariance, in units of its mean variance; where that is zero, as it is."""
+    trace = np.trace(similarity)
+    if trace > 0:
+        similarity *= len(similarity) / trace
+    return similarity
+
+
+def generalised(plain: Spectrum, similarity: Floats) -> tuple[Spectrum, float]:
+    """The regression with errors that hang together by ``similarity``, and the ratio.
+
+    Args:
+        plain: the regression without; more units than coefficients.
+        similarity: (k, k) K, used up.
+    """
+    k, p = plain.x.shape
+    n_read = max(_UNITS_FOR_RATIO, _UNITS_PER_COEFFICIENT * p)
+    if n_read < k:
+        read = np.linspace(0, k - 1, n_read).astype(np.int64)
+        part = Spectrum.of(plain.x[read], plain.y[read], np.ones(n_read))
+        ratio, _ = restricted_likelihood(part, similarity[np.ix_(read, read)])
+    else:
+        ratio, _ = restricted_likelihood(plain, similarity)
+    similarity *= ratio
+    similarity[np.diag_indices_from(similarity)] += 1
+    factor, _ = lapack.dpotrf(similarity.T, lower=1, overwrite_a=1)
+    whitening, _ = lapack.dtrtri(factor, lower=1, overwrite_c=1)
+    return plain.whitened(np.tril(whitening)), ratio
+
+
+def restricted_likelihood(plain: Spectrum, similarity: Floats) -> tuple[float, float]:
+    """The ratio τ²/σ² and the variance σ², by the restricted likelihood of what the linear part leaves over.
+
+    Of the similarity K with the linear part projected away, the likelihood needs log det (I + ratio K) and the residual
+    r's squared length under (I + ratio K)⁻¹. Both are read off a tridiagonal form of K whose first axis is r's, where
+    they follow from one recurrence for all ratios; the form is found by reducing K bordered by r, and no eigenvectors
+    are.
+
+    Returns:
+        The ratio whose share, ratio / (1 + ratio), is the mean of the posterior; and the σ² that is likeliest, as the
+        mean is too small where there are no interactions.
+    """
+    k, rank = len(plain.y), len(plain.d)
+    axes = plain.axes
+    residual = plain.y - axes @ plain.a
+    along = similarity @ axes
+    along -= axes @ (axes.T @ along) / 2
+    bordered = np.zeros((k + 1, k + 1), order="F")
+    bordered[1:, 0] = residual
+    bordered[1:, 1:] = similarity
+    bordered[1:, 1:] -= np.hstack([axes, along]) @ np.hstack([along, axes]).T
+    work = int(lapack.dsytrd_lwork(k + 1, lower=1)[0])
+    _, diagonal, beside, _, _ = lapack.dsytrd(bordered, lower=1, lwork=work, overwrite_a=1)
+
+    pivot = 1 + RATIOS * diagonal[k]
+    log_determinant = np.log(pivot)
+    for row in range(k - 1, 0, -1):
+        pivot = 1 + RATIOS * diagonal[row] - (RATIOS * beside[row]) ** 2 / pivot
+        log_determinant += np.log(pivot)
+    rss = np.maximum(beside[0] ** 2 / pivot, np.finfo(np.float64).tiny)
+    log_likelihood = -0.5 * ((k - rank) * np.log(rss) + log_determinant)
+    rest = 1 / (1 + RATIOS)  # one less the share
+    posterior = np.exp(log_likelihood - log_likelihood.max()) * -np.gradient(rest)
+    posterior /= posterior.sum()
+    mean_rest = posterior @ rest
+    return float((1 - mean_rest) / mean_rest), float(rss[np.argmax(log_likelihood)] / (k - rank))

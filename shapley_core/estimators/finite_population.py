@@ -73,7 +73,7 @@ def noise_variance(game: MeasuredGame, rows: Contrasts) -> float:
     plain = Spectrum.of(x, y, np.ones(k))
     similarity = similarity_of_units(game.membership[rows.row], rows.lone, np.ones(k)) if k <= MOST_UNITS else None
     if similarity is None:
-        return plain.left_over / (k - len(plain.d))
+        return float(plain.left_over / (k - len(plain.d)))
     return restricted_likelihood(plain, similarity)[1]
 
 

@@ -2,7 +2,7 @@
 
 Values the contributors of a finished evaluation anew with one knob turned at a time, and judges the values by the
 models that the evaluation retrained. The preset's defaults do not come from this curve, whose judges also judge the
-preset, but from benchmarks/fidelity.py, which has coalitions of its own.
+preset, but from benchmarks/fidelity.py and benchmarks/small_coalitions.py, which have coalitions of their own.
 
     python -m benchmarks.lds_curve --valuation runs/reproduce/digits-small      # benchmarks/results/lds_curve.csv
 """
@@ -24,7 +24,7 @@ from shapley_core.stages.chain import value
 #: Knob to its values.
 KNOBS: dict[str, tuple[float, ...]] = {
     "pruning.ratio": (0.0, 0.3, 0.5, 0.7),
-    "finetuning.steps": (20, 40, 80, 160),
+    "finetuning.steps": (80, 160, 320, 640),
 }
 RESULTS = Path(__file__).parent / "results" / "lds_curve.csv"
 
@@ -81,7 +81,7 @@ def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--valuation", type=Path, default=Path("runs/reproduce/digits-small"))
-    parser.add_argument("--coalitions", type=int, default=60)
+    parser.add_argument("--coalitions", type=int, default=100)
     parser.add_argument("--out", type=Path, default=Path("runs/lds_curve"))
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

@@ -108,7 +108,7 @@ fidelity: $(READY) ## Measure how true sparsified fine-tuning is to retraining (
 
 # The small budget retrains models of a smaller training: ten seconds each instead of fifty, and less good images.
 SMALL := --set training.steps=500 --set training.batch_size=16 --set training.learning_rate=0.002 \
-  --set training.ema_decay=0.99
+  --set training.ema_decay=0.99 --set finetuning.steps=80
 BUDGET ?= small
 
 .PHONY: reproduce

@@ -23,6 +23,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
         "training.batch_size": 16,
         "training.learning_rate": 2e-3,
         "training.ema_decay": 0.99,
+        "finetuning.steps": 80,
     },
     "preset": {},
 }

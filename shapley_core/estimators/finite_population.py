@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shapley_core.estimators.by_size import subsets_by_size
-from shapley_core.estimators.interactions import MOST_UNITS, restricted_likelihood, similarity_of_units
+from shapley_core.estimators.interactions import restricted_likelihood, similarity_of_units
 from shapley_core.estimators.regression import Contrasts, Spectrum, units
 from shapley_core.games.measured import MeasuredGame
 
@@ -71,7 +71,7 @@ def noise_variance(game: MeasuredGame, rows: Contrasts) -> float:
     x = np.hstack([rows.x * (root * t**power)[:, None] for power in range(n_powers)])
     y = root * rows.target
     plain = Spectrum.of(x, y, np.ones(k))
-    similarity = similarity_of_units(game.membership[rows.row], rows.lone, np.ones(k)) if k <= MOST_UNITS else None
+    similarity = similarity_of_units(game.membership[rows.row], rows.lone, np.ones(k))
     if similarity is None:
         return float(plain.left_over / (k - len(plain.d)))
     return restricted_likelihood(plain, similarity)[1]

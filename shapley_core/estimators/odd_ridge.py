@@ -45,7 +45,7 @@ import numpy.typing as npt
 
 from shapley_core.estimators.accept import accept
 from shapley_core.estimators.finite_population import covariance_of_share
-from shapley_core.estimators.interactions import MOST_UNITS, generalised, similarity_of_units
+from shapley_core.estimators.interactions import generalised, similarity_of_units
 from shapley_core.estimators.regression import Contrasts, Spectrum, no_uncertainty
 from shapley_core.estimators.result import Attribution, additive_fit, attribute
 from shapley_core.estimators.size_curve import size_curve
@@ -81,10 +81,9 @@ def odd_ridge(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) ->
     spectrum, ratio = rows.spectrum(), 0.0
     k, rank = len(rows.target), len(spectrum.d)
     few = k - rank < rank / 2
-    if not few and k <= MOST_UNITS:
-        similarity = similarity_of_units(game.membership[rows.row], rows.lone, rows.weight)
-        if similarity is not None:
-            spectrum, ratio = generalised(spectrum, similarity)
+    similarity = None if few else similarity_of_units(game.membership[rows.row], rows.lone, rows.weight)
+    if similarity is not None:
+        spectrum, ratio = generalised(spectrum, similarity)
     ridges = _RIDGES * np.mean(spectrum.d**2)
     kept = spectrum.d**2 / (spectrum.d**2 + ridges[:, None])  # (ridges, rank) share of an axis that is kept
 

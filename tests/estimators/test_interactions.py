@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from closed_form import measure, random_game
+from closed_form import measure, moebius, play, random_game
 
 from shapley_core.estimators import get_estimator
 from shapley_core.estimators.exact import shapley_values
@@ -54,6 +54,19 @@ def test_lone_coalitions_have_the_second_order_besides():
 
 def test_two_contributors_have_no_third_order():
     assert similarity_of_units(np.array([[True, False]]), np.array([False]), np.ones(1)) is None
+
+
+def test_too_many_to_fit_are_left_alone(monkeypatch):
+    known = moebius(12)
+    game = play(known, "leverage", 200, 0)
+    fitted = get_estimator("odd_ridge")(game)
+    monkeypatch.setattr("shapley_core.estimators.interactions.MOST_CONTRIBUTORS", 11)
+    plain = get_estimator("odd_ridge")(game)
+    assert fitted.diagnostics["interaction_share"] > plain.diagnostics["interaction_share"] == 0
+    assert np.abs(fitted.values - plain.values).max() > 1e-4
+    monkeypatch.undo()
+    monkeypatch.setattr("shapley_core.estimators.interactions.MOST_UNITS", 99)
+    np.testing.assert_array_equal(get_estimator("odd_ridge")(game).values, plain.values)
 
 
 def test_variances_are_found():

@@ -190,7 +190,7 @@ def _figure(table: pd.DataFrame, path: Path) -> None:
                 axis.fill_between(x, line["error_lower"], line["error_upper"], color=colour, alpha=0.12, linewidth=0)
         axis.axhline(1, color="0.6", linewidth=0.8, linestyle=":")
         axis.set(xscale="log", yscale="log", title=f"{game}, noise: {noise}")
-        axis.title.set_fontsize(9)
+        axis.title.set_fontsize(7)
         ticks = sorted((part["m"] / part["n"]).unique())
         axis.set_xticks(ticks, [f"{tick:.0f}n" for tick in ticks])
         axis.minorticks_off()

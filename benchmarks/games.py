@@ -1,8 +1,8 @@
 """Whole games of a real diffusion model: every coalition of the ten digits measured, so that the values are known.
 
-Two games, each with two properties of the same images: ``finetuning``, the preset digits as it ships (the truth that
-``make run`` estimates), and ``retraining``, every coalition trained from scratch, with fewer and smaller steps than the
-preset's. A random hundred of the coalitions is measured a second time with other training seeds: the noise.
+Two games, each with two properties of the same images: ``finetuning``, the preset digits with 80 steps of fine-tuning,
+and ``retraining``, every coalition trained from scratch, with fewer and smaller steps than the preset's. A random
+hundred of the coalitions is measured a second time with other training seeds: the noise.
 
     python -m benchmarks.games measure finetuning --out runs/games    # half an hour on two cores
     python -m benchmarks.games measure retraining --out runs/games    # two hours; goes on where it was killed

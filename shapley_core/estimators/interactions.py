@@ -19,7 +19,7 @@ show it is near 0, and little changes; where they do, of what they did to a unit
 Over all coalitions q is orthogonal to membership under the Shapley weights, so that estimates from a whole table stay
 exact.
 
-The likelihood costs the cube of the number of units: the ratio is read off 500 of them at most, or twice as many as
+The likelihood costs the cube of the number of units: ratio and σ² are read off 500 of them at most, or twice as many as
 there are coefficients. The least squares take a third of a cube, and above 2,500 units there are none. Nor are
 interactions of three fitted for more than 100 contributors: coalitions of so many are rarely alike in three, and with
 258 the error fell as often as it rose, in three times the time.
@@ -43,7 +43,7 @@ MOST_CONTRIBUTORS = 100
 #: Ratios that the posterior is summed over, relative to one over the mean variance that the interactions would give.
 RATIOS = np.concatenate([[0.0], np.geomspace(1e-3, 1e9, 97)])
 
-#: Units that the ratio is read off, at least; and units per coefficient.
+#: Units that the likelihood is read off, at least; and units per coefficient.
 _UNITS_FOR_RATIO = 500
 _UNITS_PER_COEFFICIENT = 2
 
@@ -104,10 +104,15 @@ def similarity_of_units(membership: Bools, lone: Bools, weight: Floats) -> Float
     similarity = _of_mean_one(third_order(membership))
     if lone.any():
         similarity[np.ix_(lone, lone)] += _of_mean_one(second_order(membership[lone]))
-    root = np.sqrt(weight)
+    similarity = weighed(similarity, np.sqrt(weight))
+    return similarity if np.trace(similarity) > 0 else None
+
+
+def weighed(similarity: Floats, root: Floats) -> Floats:
+    """(k, k) ``similarity``, which is used up, of units times their (k,) ``root``, with a mean variance of 1."""
     similarity *= root
     similarity *= root[:, None]
-    return _of_mean_one(similarity) if np.trace(similarity) > 0 else None
+    return _of_mean_one(similarity)
 
 
 def _of_mean_one(similarity: Floats) -> Floats:
@@ -125,14 +130,7 @@ def generalised(plain: Spectrum, similarity: Floats) -> tuple[Spectrum, float]:
         plain: the regression without; more units than coefficients.
         similarity: (k, k) K, used up.
     """
-    k, p = plain.x.shape
-    n_read = max(_UNITS_FOR_RATIO, _UNITS_PER_COEFFICIENT * p)
-    if n_read < k:
-        read = np.linspace(0, k - 1, n_read).astype(np.int64)
-        part = Spectrum.of(plain.x[read], plain.y[read], np.ones(n_read))
-        ratio, _ = restricted_likelihood(part, similarity[np.ix_(read, read)])
-    else:
-        ratio, _ = restricted_likelihood(plain, similarity)
+    ratio, _ = restricted_likelihood(plain, similarity)
     similarity *= ratio
     similarity[np.diag_indices_from(similarity)] += 1
     factor, _ = lapack.dpotrf(similarity.T, lower=1, overwrite_a=1)
@@ -146,13 +144,20 @@ def restricted_likelihood(plain: Spectrum, similarity: Floats) -> tuple[float, f
     Of the similarity K with the linear part projected away, the likelihood needs log det (I + ratio K) and the residual
     r's squared length under (I + ratio K)⁻¹. Both are read off a tridiagonal form of K whose first axis is r's, where
     they follow from one recurrence for all ratios; the form is found by reducing K bordered by r, and no eigenvectors
-    are.
+    are. Of very many units a part is read, spread evenly over all.
 
     Returns:
         The ratio whose share, ratio / (1 + ratio), is the mean of the posterior; and the σ² that is likeliest, as the
         mean is too small where there are no interactions.
     """
-    k, rank = len(plain.y), len(plain.d)
+    k, p = plain.x.shape
+    n_read = max(_UNITS_FOR_RATIO, _UNITS_PER_COEFFICIENT * p)
+    if n_read < k:
+        read = np.linspace(0, k - 1, n_read).astype(np.int64)
+        plain = Spectrum.of(plain.x[read], plain.y[read], np.ones(n_read))
+        similarity = similarity[np.ix_(read, read)]
+        k = n_read
+    rank = len(plain.d)
     axes = plain.axes
     residual = plain.y - axes @ plain.a
     along = similarity @ axes

@@ -25,7 +25,7 @@ of ``leverage_shap`` then, and a warning says so.
 import numpy as np
 
 from shapley_core.estimators.accept import accept
-from shapley_core.estimators.interactions import MOST_UNITS, generalised, second_order
+from shapley_core.estimators.interactions import MOST_UNITS, generalised, second_order, weighed
 from shapley_core.estimators.regression import Contrasts, attribute_regression
 from shapley_core.estimators.result import Attribution
 from shapley_core.games.designs.by_size import kernel_weight_by_size
@@ -52,9 +52,8 @@ def polyshap(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) -> 
             "of 'leverage_shap'."
         )
     elif n_units > len(spectrum.d) and rows.lone.any():
-        root = np.sqrt(rows.weight) * rows.lone
-        similarity = second_order(game.membership[rows.row]) * root * root[:, None]
-        spectrum, ratio = generalised(spectrum, similarity * (n_units / np.trace(similarity)))
+        similarity = weighed(second_order(game.membership[rows.row]), np.sqrt(rows.weight) * rows.lone)
+        spectrum, ratio = generalised(spectrum, similarity)
     share = ratio / (1 + ratio)
     result = attribute_regression(game, "polyshap", rows, spectrum, confidence, interaction_share=share)
     result.diagnostics["warnings"].extend(warnings)

@@ -8,21 +8,18 @@ with the preset's own training, and judges the values of every valuation named.
 """
 
 import argparse
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.shards import PROCESSES, measured
 from shapley_core.config import ValuationConfig
 from shapley_core.data.dataset import ContributorDataset
 from shapley_core.evaluation.judgement import HeldOut, lds_table, membership_of
 from shapley_core.games.plan import make_plan
-from shapley_core.games.utilities import merge_utilities, read_utilities
 from shapley_core.stages.chain import Chain
-from shapley_core.stages.game_files import utility_file
 
 RESULTS = Path(__file__).parent / "results" / "fresh_judges.csv"
 SETTINGS: dict[str, Any] = {
@@ -30,7 +27,6 @@ SETTINGS: dict[str, Any] = {
     "game.coalition_model": "retraining",
     "run.loop_threads": 1,
 }
-_PROCESSES = 2
 
 
 def retrained(out: Path, n_coalitions: int) -> HeldOut:
@@ -39,21 +35,14 @@ def retrained(out: Path, n_coalitions: int) -> HeldOut:
     chain.prepare("digits", SETTINGS)
     chain.models()
     fingerprints = ContributorDataset.load(chain.path("dataset")).fingerprints
-    shard_size = -(-(n_coalitions + 2) // _PROCESSES)
+    shard_size = -(-(n_coalitions + 2) // PROCESSES)
     drawn = make_plan(fingerprints, "held_out(0.5)", n_coalitions, SETTINGS["seed"], shard_size)
     drawn.save(chain.path("plan"))
-    shards = drawn.shards
-    with ProcessPoolExecutor(_PROCESSES, get_context("spawn")) as pool:
-        list(pool.map(_measure, [out] * len(shards), shards))
-    table = merge_utilities(read_utilities(utility_file(chain.path(f"utilities-{shard}"))) for shard in shards)
+    table = measured(chain, drawn.shards)
     judged = drawn.table[drawn.table["kind"] == "sampled"].merge(table, on=["key", "seed"])
     judged = judged[judged["status"] == "ok"]
     membership = membership_of(judged["members"], len(drawn.contributors))
     return HeldOut(0.5, membership, judged["value"].to_numpy(dtype=float), np.zeros(len(judged), dtype=np.int64))
-
-
-def _measure(out: Path, shard: int) -> None:
-    Chain(out, str(out / "store")).measure(shard)
 
 
 def judge(valuations: list[Path], judges: HeldOut) -> pd.DataFrame:

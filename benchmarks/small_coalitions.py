@@ -9,26 +9,22 @@ with several settings. Presets choose their fine-tuning by this, and not by held
 """
 
 import argparse
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.shards import PROCESSES, measured
 from pipelines.settings import parsed
 from shapley_core.games.plan import Plan
-from shapley_core.games.utilities import merge_utilities, read_utilities
 from shapley_core.stages.chain import Chain
-from shapley_core.stages.game_files import utility_file
 
 RESULTS = Path(__file__).parent / "results"
 #: Contributors of a small coalition at most.
 LARGEST = 2
 #: The design whose weight is largest at the smallest coalitions (the paper's).
 COMMON: dict[str, Any] = {"game.design": "iid", "run.loop_threads": 1}
-_PROCESSES = 2
 
 
 def measure(out: Path, preset: str, overrides: dict[str, Any], n_coalitions: int) -> pd.DataFrame:
@@ -39,17 +35,10 @@ def measure(out: Path, preset: str, overrides: dict[str, Any], n_coalitions: int
     plan = Plan.load(chain.path("plan"))
     small = plan.table[(plan.table["kind"] == "sampled") & (plan.table["size"] <= LARGEST)]
     small = small.drop_duplicates("key").head(n_coalitions).reset_index(drop=True)
-    small["shard"] = small.index % _PROCESSES
+    small["shard"] = small.index % PROCESSES
     Plan(plan.contributors, plan.fingerprints, plan.design, small).save(chain.path("plan"))
-    shards = range(_PROCESSES)
-    with ProcessPoolExecutor(_PROCESSES, get_context("spawn")) as pool:
-        list(pool.map(_measure_shard, [out] * len(shards), shards))
-    measured = merge_utilities(read_utilities(utility_file(chain.path(f"utilities-{shard}"))) for shard in shards)
-    return measured[measured["status"] == "ok"].merge(small[["key", "size"]], on="key").set_index("key").sort_index()
-
-
-def _measure_shard(out: Path, shard: int) -> None:
-    Chain(out, str(out.parent / "store")).measure(shard)
+    table = measured(chain, range(PROCESSES))
+    return table[table["status"] == "ok"].merge(small[["key", "size"]], on="key").set_index("key").sort_index()
 
 
 def compare(retrained: pd.DataFrame, finetuned: dict[str, pd.DataFrame]) -> pd.DataFrame:

@@ -51,6 +51,8 @@ def banzhaf_regression(game: MeasuredGame, *, confidence: float = 0.95, seed: in
         )
     if covariance is None:
         warnings.append(no_uncertainty(n_units, n))
+    else:
+        covariance = spectrum.v @ covariance @ spectrum.v.T
     diagnostics = {
         "rank": rank,
         "condition_number": spectrum.condition_number,

@@ -34,7 +34,7 @@ _POWERS = 3
 
 
 def covariance_of_share(game: MeasuredGame, rows: Contrasts, spectrum: Spectrum) -> Floats | None:
-    """(p, p) covariance of the regression's coefficients; None without residual degrees of freedom.
+    """(r, r) covariance of the regression's coefficients along its axes; None without residual degrees of freedom.
 
     Args:
         game: what was measured.

@@ -135,7 +135,7 @@ def generalised(plain: Spectrum, similarity: Floats) -> tuple[Spectrum, float]:
     similarity[np.diag_indices_from(similarity)] += 1
     factor, _ = lapack.dpotrf(similarity.T, lower=1, overwrite_a=1)
     whitening, _ = lapack.dtrtri(factor, lower=1, overwrite_c=1)
-    return plain.whitened(np.tril(whitening)), ratio
+    return plain.whitened(whitening), ratio
 
 
 def restricted_likelihood(plain: Spectrum, similarity: Floats) -> tuple[float, float]:
@@ -169,13 +169,12 @@ def restricted_likelihood(plain: Spectrum, similarity: Floats) -> tuple[float, f
     work = int(lapack.dsytrd_lwork(k + 1, lower=1)[0])
     _, diagonal, beside, _, _ = lapack.dsytrd(bordered, lower=1, lwork=work, overwrite_a=1)
 
-    pivot = 1 + RATIOS * diagonal[k]
-    log_determinant = np.log(pivot)
-    for row in range(k - 1, 0, -1):
-        pivot = 1 + RATIOS * diagonal[row] - (RATIOS * beside[row]) ** 2 / pivot
-        log_determinant += np.log(pivot)
-    rss = np.maximum(beside[0] ** 2 / pivot, np.finfo(np.float64).tiny)
-    log_likelihood = -0.5 * ((k - rank) * np.log(rss) + log_determinant)
+    pivots = 1 + np.outer(diagonal[1:], RATIOS)
+    taken = np.outer(beside[1:], RATIOS) ** 2
+    for row in range(k - 2, -1, -1):
+        pivots[row] -= taken[row] / pivots[row + 1]
+    rss = np.maximum(beside[0] ** 2 / pivots[0], np.finfo(np.float64).tiny)
+    log_likelihood = -0.5 * ((k - rank) * np.log(rss) + np.log(pivots).sum(axis=0))
     rest = 1 / (1 + RATIOS)  # one less the share
     posterior = np.exp(log_likelihood - log_likelihood.max()) * -np.gradient(rest)
     posterior /= posterior.sum()

@@ -94,9 +94,9 @@ def odd_ridge(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) ->
     if plain is None:
         warnings.append(no_uncertainty(k, n))
     elif few:
-        covariance, df = rows.basis.T @ _by_model(spectrum, best, k) @ rows.basis, k - 1
+        covariance, df = rows.covariance(spectrum, _by_model(spectrum, best, k)), k - 1
     else:
-        covariance = rows.basis.T @ _with_bias(spectrum, plain, best) @ rows.basis
+        covariance = rows.covariance(spectrum, _with_bias(spectrum, plain, best))
 
     shrinkage = float(1 - best.sum() / rank)
     if shrinkage > 0.99:
@@ -123,7 +123,7 @@ def _gcv(spectrum: Spectrum, kept: Floats, k: int) -> Floats:
 
 
 def _by_model(spectrum: Spectrum, kept: Floats, k: int) -> Floats:
-    """(p, p) mean squared error of the shrunk coefficients under the ridge's model, its variances integrated out."""
+    """(r, r) mean squared error of the shrunk coefficients under the ridge's model, its variances integrated out."""
     shrunk = 1 / (1 + _VARIANCE_RATIOS[:, None] * spectrum.d**2 / np.mean(spectrum.d**2))  # (ratios, rank)
     rss = np.maximum(shrunk @ spectrum.a**2 + spectrum.left_over, np.finfo(np.float64).tiny)
     likelihood = np.log(shrunk).sum(axis=1) / 2 - k / 2 * np.log(rss)
@@ -131,20 +131,17 @@ def _by_model(spectrum: Spectrum, kept: Floats, k: int) -> Floats:
     apart = (kept - (1 - shrunk)) * spectrum.a / spectrum.d
     variance = (rss / k)[:, None] * (1 - shrunk) / spectrum.d**2
     error = posterior @ (apart**2 + variance) / posterior.sum()
-    turned: Floats = spectrum.v * error @ spectrum.v.T
-    return turned
+    return np.diag(error)
 
 
 def _with_bias(spectrum: Spectrum, plain: Floats, kept: Floats) -> Floats:
-    """(p, p) mean squared error of the shrunk coefficients, from the covariance of the plain ones."""
-    along = spectrum.v.T @ plain @ spectrum.v
-    covariance = kept[:, None] * along * kept
+    """(r, r) mean squared error of the shrunk coefficients, from the covariance of the plain ones."""
+    covariance = kept[:, None] * plain * kept
     taken = (1 - kept) * spectrum.a / spectrum.d
-    noise = (1 - kept)[:, None] * along * (1 - kept)
+    noise = (1 - kept)[:, None] * plain * (1 - kept)
     squared_bias = max(float(taken @ taken - np.trace(noise)), 0.0)
     # bᵀ D b with D's mean variance, as the direction of the bias b is not known.
     p = len(kept)
     variance = 2 * np.sum(noise**2) + 4 * squared_bias * np.trace(noise) / p
     covariance += np.eye(p) * (squared_bias + np.sqrt(variance)) / p
-    turned: Floats = spectrum.v @ covariance @ spectrum.v.T
-    return turned
+    return covariance

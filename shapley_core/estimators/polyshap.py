@@ -51,7 +51,7 @@ def polyshap(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) -> 
             f"{n_units} coalitions are too many to fit interactions to (at most {MOST_UNITS}): the values are those "
             "of 'leverage_shap'."
         )
-    elif n_units > len(spectrum.d) and rows.lone.any():
+    elif n_units >= len(game.contributors) and rows.lone.any():
         similarity = weighed(second_order(game.membership[rows.row]), np.sqrt(rows.weight) * rows.lone)
         spectrum, ratio = generalised(spectrum, similarity)
     share = ratio / (1 + ratio)

@@ -14,11 +14,12 @@ the mean square of the others.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import helmert
+from scipy.linalg import blas, helmert
 
 from shapley_core.estimators.result import Attribution, additive_fit, attribute
 from shapley_core.games.measured import MeasuredGame
@@ -95,48 +96,66 @@ class Contrasts:
         values: Floats = self.equal_share + u @ self.basis
         return values
 
+    def covariance(self, spectrum: "Spectrum", along: Floats) -> Floats:
+        """(n, n) covariance of the Shapley values, from (r, r) of the coefficients along the axes of ``spectrum``."""
+        axes = spectrum.v.T @ self.basis
+        covariance: Floats = axes.T @ along @ axes
+        return covariance
+
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """A weighted regression turned to its principal axes: X√w = U diag(d) Vᵀ, and a = Uᵀ (y√w).
+    """A weighted regression turned to its principal axes, once they are asked for: X√w = U diag(d) Vᵀ, a = Uᵀ (y√w).
 
     Attributes:
         x: (k, p) rows, times the root of their weight.
         y: (k,) targets, times the root of their weight.
-        d: (r,) singular values, the rank of the regression many, descending.
-        v: (p, r) axes.
-        a: (r,) the targets along the axes.
-        left_over: squared length of what of the targets no coefficients reach.
-        whitening: (k, k) what made the errors of ``x`` and ``y`` independent; None: they were.
+        whitening: (k, k) lower triangle that made the errors of ``x`` and ``y`` independent; None: they were.
     """
 
     x: Floats
     y: Floats
-    d: Floats
-    v: Floats
-    a: Floats
-    left_over: float
     whitening: Floats | None = None
 
     @classmethod
     def of(cls, x: Floats, target: Floats, weight: Floats) -> "Spectrum":
         """The regression of (k,) targets on (k, p) rows of (k,) weight."""
         root = np.sqrt(weight)
-        return cls._solved(x * root[:, None], target * root, None)
+        return cls(x * root[:, None], target * root)
 
     def whitened(self, whitening: Floats) -> "Spectrum":
-        """Generalised least squares: with errors of covariance (W ᵀW)⁻¹, W the (k, k) ``whitening``."""
-        return self._solved(whitening @ self.x, whitening @ self.y, whitening)
+        """Generalised least squares: with errors of covariance (WᵀW)⁻¹, W the (k, k) lower triangle ``whitening``."""
+        return Spectrum(blas.dtrmm(1.0, whitening, self.x, lower=1), whitening @ self.y, whitening)
 
-    @classmethod
-    def _solved(cls, x: Floats, y: Floats, whitening: Floats | None) -> "Spectrum":
-        """By way of R of a QR decomposition, so that it costs k p² however many rows there are."""
-        r: Floats = np.asarray(np.linalg.qr(np.column_stack([x, y]), mode="r"))
+    @cached_property
+    def _decomposed(self) -> tuple[Floats, Floats, Floats, float]:
+        """d, V, a and what is left over, by way of R of a QR decomposition, so that it costs k p² however many rows."""
+        r: Floats = np.asarray(np.linalg.qr(np.column_stack([self.x, self.y]), mode="r"))
         u, d, vt = np.linalg.svd(r[:, :-1], full_matrices=False)
-        rank = int(np.sum(d > d[0] * max(x.shape) * np.finfo(np.float64).eps))
+        rank = int(np.sum(d > d[0] * max(self.x.shape) * np.finfo(np.float64).eps))
         a = u[:, :rank].T @ r[:, -1]
         rest = r[:, -1] - u[:, :rank] @ a
-        return cls(x, y, d[:rank], vt[:rank].T, a, float(rest @ rest), whitening)
+        return d[:rank], vt[:rank].T, a, float(rest @ rest)
+
+    @property
+    def d(self) -> Floats:
+        """(r,) singular values, the rank of the regression many, descending."""
+        return self._decomposed[0]
+
+    @property
+    def v(self) -> Floats:
+        """(p, r) axes."""
+        return self._decomposed[1]
+
+    @property
+    def a(self) -> Floats:
+        """(r,) the targets along the axes."""
+        return self._decomposed[2]
+
+    @property
+    def left_over(self) -> float:
+        """Squared length of what of the targets no coefficients reach."""
+        return self._decomposed[3]
 
     @property
     def axes(self) -> Floats:
@@ -160,7 +179,7 @@ class Spectrum:
         unseen: Floats | float = 1.0,
         noise: Floats | float = 0.0,
     ) -> Floats | None:
-        """(p, p) covariance of the coefficients (HC3); None without residual degrees of freedom.
+        """(r, r) covariance of the coefficients along the axes (HC3); None without residual degrees of freedom.
 
         Args:
             unit: (k,) rows of one unit err together; None: every row is a unit.
@@ -171,7 +190,8 @@ class Spectrum:
         residual, precision = self.y - axes @ self.a, np.ones(len(self.y))
         if self.whitening is not None:
             precision = np.einsum("jk,jk->k", self.whitening, self.whitening)
-            axes, residual = self.whitening.T @ axes, self.whitening.T @ residual / precision
+            axes = blas.dtrmm(1.0, self.whitening, axes, lower=1, trans_a=1)
+            residual = self.whitening.T @ residual / precision
         leverage = np.einsum("kr,kr->k", axes, axes) / precision
         if unit is not None:
             leverage = np.bincount(unit, leverage)[unit]
@@ -183,8 +203,8 @@ class Spectrum:
         scores = axes * np.copysign(np.sqrt(unseen * errors**2 + noise), errors)[:, None]
         if unit is not None:
             scores = sums_by_unit(scores, unit)
-        half = scores @ (self.v / self.d).T
-        covariance: Floats = half.T @ half
+        scores /= self.d
+        covariance: Floats = scores.T @ scores
         return covariance
 
 
@@ -226,7 +246,7 @@ def attribute_regression(
         covariance = None
         warnings.append(no_uncertainty(n_units, n))
     else:
-        covariance = rows.basis.T @ covariance @ rows.basis
+        covariance = rows.covariance(spectrum, covariance)
     diagnostics |= {
         "rank": rank,
         "condition_number": spectrum.condition_number,

@@ -84,11 +84,19 @@ class Attribution:
         covariance.
         """
         n = len(self.values)
+        above = np.full((n, n), 0.5)
+        i, j = np.triu_indices(n, 1)
+        above[i, j] = self._probability_above(i, j)
+        above[j, i] = 1 - above[i, j]
+        return above
+
+    def _probability_above(self, i: npt.NDArray[np.int64], j: npt.NDArray[np.int64]) -> Floats:
+        """Probability that each of the contributors ``i`` is worth more than that of ``j``."""
         if self.covariance is None:
-            return np.where(np.eye(n, dtype=bool), 0.5, np.nan)
+            return np.full(len(i), np.nan)
         variance = np.diag(self.covariance)
-        spread = np.sqrt(np.maximum(variance[:, None] + variance - 2 * self.covariance, 0))
-        difference = self.values[:, None] - self.values
+        spread = np.sqrt(np.maximum(variance[i] + variance[j] - 2 * self.covariance[i, j], 0))
+        difference = self.values[i] - self.values[j]
         with np.errstate(divide="ignore", invalid="ignore"):
             t = np.where(difference == 0, 0.0, difference / spread)
         above: Floats = special.stdtr(self.degrees_of_freedom, t)

@@ -8,11 +8,13 @@ which the regression takes off anyway.
 g is the straight line from v(∅) to v(N) plus a Brownian bridge, in the size, of variance τ², seen through the mean
 utilities of the sizes, each with variance σ²/m_s: the best linear predictor given both variances. σ² is the pooled
 variance within sizes, and τ² maximises the likelihood of the means (zero, hence the straight line, where they do not
-depart from it). A bridge is rough, so that a steep start or a step, as of a vote, is followed too.
+depart from it). A bridge is rough, so that a steep start or a step, as of a vote, is followed too. It is a Markov
+process: the inverse of its covariance is tridiagonal, so that this costs the square of the number of sizes.
 """
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import eigh_tridiagonal
 
 from shapley_core.games.measured import MeasuredGame
 
@@ -39,13 +41,16 @@ def size_curve(game: MeasuredGame) -> Floats:
         return line if df == 0 else np.interp(np.arange(n + 1), [0, *seen, n], [line[0], *mean, line[n]])
 
     t = np.arange(n + 1) / n
-    bridge = np.minimum(t[:, None], t) - t[:, None] * t
     root = np.sqrt(count[seen])
-    strength, axes = np.linalg.eigh(root[:, None] * bridge[np.ix_(seen, seen)] * root)
+    # The bridge at the sizes seen has the precision 1/step + 1/next step on the diagonal and -1/step beside it.
+    steepness = 1 / np.diff(np.concatenate([[0.0], t[seen], [1.0]]))
+    precision = steepness[:-1] + steepness[1:], -steepness[1:-1]
+    weakness, axes = eigh_tridiagonal(precision[0] / root**2, precision[1] / (root[:-1] * root[1:]))
     along = axes.T @ (root * departure)
-    total = 1 + _RATIOS[:, None] * np.maximum(strength, 0)
+    total = 1 + _RATIOS[:, None] / weakness
     log_likelihood = -0.5 * ((along**2 / total).sum(axis=1) / variance + np.log(total).sum(axis=1))
     best = np.argmax(log_likelihood)
     weights = root * (axes @ (along / total[best]))
-    curve: Floats = line + _RATIOS[best] * bridge[:, seen] @ weights
+    bridge = np.minimum(t[:, None], t[seen]) - t[:, None] * t[seen]
+    curve: Floats = line + _RATIOS[best] * bridge @ weights
     return curve

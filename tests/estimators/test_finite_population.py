@@ -36,7 +36,7 @@ def test_without_noise_nothing_is_left_to_chance_when_all_is_measured(design):
     # A random game is noise to the regression; with the share of all, each unit's error is that noise alone.
     axes = spectrum.x @ (spectrum.v / spectrum.d) / spectrum.d
     half = axes * np.sqrt(noise * rows.weight * np.where(rows.lone, 1, 0.5))[:, None]
-    expected = spectrum.v @ half.T @ half @ spectrum.v.T
+    expected = half.T @ half
     np.testing.assert_allclose(covariance_of_share(game, rows, spectrum), expected, rtol=1e-9, atol=1e-12)
     rows = rows_of(part)
     assert not np.allclose(covariance_of_share(part, rows, rows.spectrum()), rows.spectrum().covariance())

@@ -27,7 +27,7 @@ interactions of three fitted for more than 100 contributors: coalitions of so ma
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import lapack
+from scipy.linalg import blas, lapack
 
 from shapley_core.estimators.regression import Spectrum
 
@@ -54,14 +54,12 @@ def second_order(membership: Bools) -> Floats:
     Sums over i < j follow from (Σ s_i s'_i)² and (Σ s_i)².
     """
     n = membership.shape[1]
-    sign = 2.0 * membership - 1
-    similarity: Floats = sign @ sign.T
+    p, similarity = _signs(membership)
     similarity *= similarity
     similarity /= 2
-    one = sign.sum(axis=1) ** 2 / 2
+    one = p**2 / 2 - n * n / 4
     similarity -= one
     similarity -= one[:, None]
-    similarity += n * n / 2
     return similarity
 
 
@@ -72,18 +70,21 @@ def third_order(membership: Bools) -> Floats:
     - 2pp') / 6, and sums (((n - 1)(n - 2) / 2 - (n - 2)) g + (n - 2) pp') / 9.
     """
     n = membership.shape[1]
-    sign = 2.0 * membership - 1
-    p = sign.sum(axis=1)
-    g = sign @ sign.T
-    square = p**2
+    p, g = _signs(membership)
+    one = p**2 - ((n - 2) * (n - 3) / 3 - n - 2) / 2
     similarity: Floats = g**2
-    similarity -= square
-    similarity -= square[:, None]
-    similarity += (n - 2) * (n - 3) / 3 - n - 2
+    similarity -= one
+    similarity -= one[:, None]
     similarity *= g
     similarity /= 6
     similarity += np.outer(p, p) * (2 / 3 + (n - 2) / 9)
     return similarity
+
+
+def _signs(membership: Bools) -> tuple[Floats, Floats]:
+    """(k,) p = Σ s_i, and (k, k) g = Σ s_i s'_i, which are whole numbers: products in single precision are exact."""
+    sign = 2 * membership.astype(np.float32) - 1
+    return sign.sum(axis=1, dtype=np.float64), (sign @ sign.T).astype(np.float64)
 
 
 def similarity_of_units(membership: Bools, lone: Bools, weight: Floats) -> Floats | None:
@@ -110,9 +111,12 @@ def similarity_of_units(membership: Bools, lone: Bools, weight: Floats) -> Float
 
 def weighed(similarity: Floats, root: Floats) -> Floats:
     """(k, k) ``similarity``, which is used up, of units times their (k,) ``root``, with a mean variance of 1."""
+    mean = np.diagonal(similarity) @ root**2 / len(root)
+    if mean > 0:
+        root = root / np.sqrt(mean)
     similarity *= root
     similarity *= root[:, None]
-    return _of_mean_one(similarity)
+    return similarity
 
 
 def _of_mean_one(similarity: Floats) -> Floats:
@@ -164,8 +168,7 @@ def restricted_likelihood(plain: Spectrum, similarity: Floats) -> tuple[float, f
     along -= axes @ (axes.T @ along) / 2
     bordered = np.zeros((k + 1, k + 1), order="F")
     bordered[1:, 0] = residual
-    bordered[1:, 1:] = similarity
-    bordered[1:, 1:] -= np.hstack([axes, along]) @ np.hstack([along, axes]).T
+    bordered[1:, 1:] = blas.dsyr2k(-1.0, axes, along, 1.0, similarity, lower=1)
     work = int(lapack.dsytrd_lwork(k + 1, lower=1)[0])
     _, diagonal, beside, _, _ = lapack.dsytrd(bordered, lower=1, lwork=work, overwrite_a=1)
 

@@ -99,6 +99,7 @@ bench-estimators: $(READY) ## Judge the estimators on games whose values are kno
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.estimators measure --out runs/estimators \
 	  --peers shap,shapiq=$(CURDIR)/runs/peers/bin/python pydvl=$(CURDIR)/runs/pydvl/bin/python
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.estimators scale
+	OMP_NUM_THREADS=1 runs/peers/bin/python -m benchmarks.race
 	$(BIN)/python -m benchmarks.estimators report --out runs/estimators
 
 .PHONY: fidelity

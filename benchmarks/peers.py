@@ -74,6 +74,14 @@ def pydvl_permutation(oracle: Oracle, m: int, seed: int) -> Floats:
     return values
 
 
+def timed(method: Method, oracle: Oracle, m: int, seed: int) -> tuple[Floats, float]:
+    """What a method says, which may print what it likes, and how many seconds it took besides asking."""
+    begun = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        values = method(oracle, m, seed)
+    return values, time.perf_counter() - begun - oracle.seconds
+
+
 PEERS: dict[str, dict[str, Method]] = {
     "shap": {"shap KernelExplainer": shap_kernel},
     "shapiq": {f"shapiq {name}": shapiq_by_name(name) for name in ("KernelSHAP", "PermutationSamplingSV", "SVARM")},
@@ -98,16 +106,13 @@ def main() -> None:
         rows: list[dict[str, object]] = []
         for repetition in range(arguments.repetitions):
             oracle = cell.oracle(repetition)
-            begun = time.perf_counter()
             try:
-                with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                    values = methods[cell.method](oracle, cell.m, repetition)
+                values, seconds = timed(methods[cell.method], oracle, cell.m, repetition)
             except Exception as error:
                 print(f"{cell}: {type(error).__name__}: {error}", flush=True)
                 break
-            milliseconds = 1e3 * (time.perf_counter() - begun - oracle.seconds)
             of = {f"value_{i}": value for i, value in enumerate(values)}
-            rows.append(cell.facts(repetition) | {"milliseconds": milliseconds, "asked": len(oracle.asked)} | of)
+            rows.append(cell.facts(repetition) | {"milliseconds": 1e3 * seconds, "asked": len(oracle.asked)} | of)
         cell.keep(rows, arguments.out)
         print(f"{number} of {len(to_do)}: {cell}", flush=True)
 

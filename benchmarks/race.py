@@ -5,8 +5,6 @@
 Runs in the environment of ``make bench-estimators`` that has shap and shapiq.
 """
 
-import contextlib
-import io
 import time
 import warnings
 from collections.abc import Callable
@@ -15,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.oracle import Cell, closed_form, games
-from benchmarks.peers import PEERS
+from benchmarks.peers import PEERS, timed
 from shapley_core.estimators import get_estimator
 
 _RESULTS = Path(__file__).parent / "results" / "race.csv"
@@ -39,9 +37,8 @@ def race() -> pd.DataFrame:
         milliseconds = 1e3 * pd.DataFrame(rounds[1:]).median()
         facts = {"game": name, "m": cell.m, "milliseconds": milliseconds}
         rows.append(pd.DataFrame(facts | {"times_shap": milliseconds / milliseconds["shap KernelExplainer"]}))
-    return (
-        pd.concat(rows).rename_axis("estimator").reset_index()[["game", "m", "estimator", "milliseconds", "times_shap"]]
-    )
+    columns = ["game", "m", "estimator", "milliseconds", "times_shap"]
+    return pd.concat(rows).rename_axis("estimator").reset_index()[columns]
 
 
 def _ours(cell: Cell, estimator: str, design: str) -> Callable[[int], float]:
@@ -55,14 +52,7 @@ def _ours(cell: Cell, estimator: str, design: str) -> Callable[[int], float]:
 
 
 def _theirs(cell: Cell, peer: str) -> Callable[[int], float]:
-    def seconds(seed: int) -> float:
-        oracle = cell.oracle(seed)
-        begun = time.perf_counter()
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            _THEIRS[peer](oracle, cell.m, seed)
-        return time.perf_counter() - begun - oracle.seconds
-
-    return seconds
+    return lambda seed: timed(_THEIRS[peer], cell.oracle(seed), cell.m, seed)[1]
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def additive_surrogates(game: MeasuredGame, fold: npt.NDArray[np.int64]) -> Floa
     """
     rows = Contrasts.of(game, kernel_weight_by_size(game.membership))
     spectrum = rows.spectrum()
-    axes = spectrum.x @ (spectrum.v / spectrum.d)
+    axes = spectrum.axes
     kept = spectrum.d**2 / (spectrum.d**2 + _RIDGE * np.mean(spectrum.d**2))
     residual = spectrum.y - axes @ (kept * spectrum.a)
     along = []

@@ -111,12 +111,9 @@ def similarity_of_units(membership: Bools, lone: Bools, weight: Floats) -> Float
 
 def weighed(similarity: Floats, root: Floats) -> Floats:
     """(k, k) ``similarity``, which is used up, of units times their (k,) ``root``, with a mean variance of 1."""
-    mean = np.diagonal(similarity) @ root**2 / len(root)
-    if mean > 0:
-        root = root / np.sqrt(mean)
     similarity *= root
     similarity *= root[:, None]
-    return similarity
+    return _of_mean_one(similarity)
 
 
 def _of_mean_one(similarity: Floats) -> Floats:

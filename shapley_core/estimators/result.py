@@ -86,12 +86,12 @@ class Attribution:
         n = len(self.values)
         above = np.full((n, n), 0.5)
         i, j = np.triu_indices(n, 1)
-        above[i, j] = self._probability_above(i, j)
+        above[i, j] = self.probability_of_order(i, j)
         above[j, i] = 1 - above[i, j]
         return above
 
-    def _probability_above(self, i: npt.NDArray[np.int64], j: npt.NDArray[np.int64]) -> Floats:
-        """Probability that each of the contributors ``i`` is worth more than that of ``j``."""
+    def probability_of_order(self, i: npt.NDArray[np.int64], j: npt.NDArray[np.int64]) -> Floats:
+        """(pairs,) probability that contributor ``i`` is worth more than ``j``, of (pairs,) contributors each."""
         if self.covariance is None:
             return np.full(len(i), np.nan)
         variance = np.diag(self.covariance)
@@ -186,7 +186,7 @@ def attribute(
         covariance=covariance,
         degrees_of_freedom=degrees_of_freedom,
     )
-    above = attribution.probability_above[np.triu_indices(n, 1)]
+    above = attribution.probability_of_order(*np.triu_indices(n, 1))
     order_stands = np.maximum(above, 1 - above)
     diagnostics["rank_stability"] = float(np.mean(2 * order_stands - 1))
     diagnostics["warnings"] = warnings

@@ -65,8 +65,12 @@ class Plan:
 
     @property
     def shards(self) -> list[int]:
-        """Numbers of the shards, 0 .. k - 1, k at most :data:`MAX_SHARDS`."""
-        return sorted(self.table["shard"].unique().tolist())
+        """Numbers of the shards, 0 .. k - 1, k from 1 to :data:`MAX_SHARDS`.
+
+        Nothing to measure is one shard without coalitions: a loop over no shards leaves Kubeflow nothing to collect,
+        and the task that asks for it fails.
+        """
+        return sorted({0, *self.table["shard"].tolist()})
 
     def shard(self, number: int) -> pd.DataFrame:
         """The coalitions to measure in a shard: its rows of the table, one per distinct key."""

@@ -42,5 +42,5 @@ def read_purposes(path: Path) -> pd.DataFrame:
     """What :func:`write_purposes` or :func:`write_measured` kept."""
     stored = pq.read_table(path)
     table: pd.DataFrame = stored.to_pandas()
-    table["members"] = stored["members"].to_pylist()
+    table["members"] = pd.Series(stored["members"].to_pylist(), dtype=object)  # of no rows, too
     return table

@@ -108,7 +108,8 @@ def test_repeated_coalitions_are_those_of_the_middle_share_with_other_seeds() ->
 
 def test_nothing_is_asked_of_a_method_that_is_not_wanted() -> None:
     assert removal_coalitions(valuation(), 0, 0).empty
-    assert evaluation_plan(valuation(), removal_coalitions(valuation(), 0, 0), 4).shards == []
+    nothing = evaluation_plan(valuation(), removal_coalitions(valuation(), 0, 0), 4)
+    assert nothing.shards == [0] and nothing.shard(0).empty
     only_compared = removal_coalitions(valuation(), 0, 3)
     assert [*only_compared["purpose"]] == ["compared"] * 3
 

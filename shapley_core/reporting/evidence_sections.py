@@ -301,7 +301,9 @@ def _fidelity(result: EvaluationResult) -> Section:
         )
         for size in sorted({*by_size["size"]})
     ]
-    tables = [Table("Over all coalitions", ["Removal method", "Coalitions", "Pearson", "Spearman"], overall)]
+    tables = []
+    if overall:
+        tables.append(Table("Over all coalitions", ["Removal method", "Coalitions", "Pearson", "Spearman"], overall))
     if sizes:
         tables.append(
             Table(
@@ -316,6 +318,7 @@ def _fidelity(result: EvaluationResult) -> Section:
             "Correlation of the property over the same coalitions. Large and small coalitions differ so much that a "
             "method can correlate well over all sizes and tell nothing of coalitions of one size, which is what values "
             "are made of. Retraining with another seed says how well retraining agrees with itself."
+            f"{'' if overall else ' No coalition of the valuation was retrained here, so it is not known.'}"
         ],
         tables,
         figure="fidelity",
@@ -353,7 +356,8 @@ def _figure_3(result: EvaluationResult) -> Section:
         [
             "How the property of a retrained model changes, relative to everybody’s, when the contributors that a "
             "method ranks first are removed (a good method lowers it most), or kept alone (it lowers it least). "
-            f"{'There are left ' + ', '.join(left) + '. ' if left else ''}Intervals are Student’s t over the sets."
+            f"{'There are left ' + ', '.join(left) if left else 'Nobody was removed here'}. "
+            "Intervals are Student’s t over the sets."
         ],
         [
             Table(

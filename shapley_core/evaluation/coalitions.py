@@ -7,7 +7,7 @@ One table says it all, a row for each purpose of a measurement; measurements wit
     leave_one_out   everybody but one, retrained (eq. 11)
     held_out        judge the attributions (Definition 2); no attribution has seen them
     repeated        some of those once more: how well retraining agrees with itself
-    everybody       everybody's data in each set, which the counterfactuals are told against
+    everybody       everybody's data in each set, which the counterfactuals are told against, if there are any
     counterfactual  without the top contributors of an attribution, or with them alone (paper §4.4)
 
 Coalitions of the first three keep the seeds of the valuation's plan, so that retraining starts from the noise that
@@ -73,7 +73,8 @@ def retraining_coalitions(plan: Plan, config: EvaluationConfig, seed: int) -> pd
     repeated = held_out[held_out["share"] == alpha].head(config.n_repeated)
     again = [derive_seed(config.seed, "repeated", row["set"], row["key"]) for row in repeated.to_dict("records")]
     everybody = [True] * len(plan.contributors)
-    keys = [coalition_key(_members_of(plan.fingerprints, everybody))] * config.n_sets
+    n_full = config.n_sets if config.remove or config.keep else 0
+    keys = [coalition_key(_members_of(plan.fingerprints, everybody))] * n_full
     full = [_row("everybody", [*range(len(everybody))], key, set_seed(config, s, key), s) for s, key in enumerate(keys)]
     parts = [
         held_out[held_out["share"] == alpha],

@@ -106,6 +106,11 @@ def test_repeated_coalitions_are_those_of_the_middle_share_with_other_seeds() ->
     assert [*again["key"]] == [*first["key"]] and not set(again["seed"]) & set(table.loc[first.index, "seed"])
 
 
+def test_everybody_is_retrained_where_counterfactuals_are_told_against_it() -> None:
+    for wanted, n in (({}, 3), ({"remove": [], "keep": []}, 0), ({"remove": []}, 3)):
+        assert (retraining_coalitions(valuation(), config(**wanted), SEED)["purpose"] == "everybody").sum() == n
+
+
 def test_nothing_is_asked_of_a_method_that_is_not_wanted() -> None:
     assert removal_coalitions(valuation(), 0, 0).empty
     nothing = evaluation_plan(valuation(), removal_coalitions(valuation(), 0, 0), 4)

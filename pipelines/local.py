@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import signal
-import sys
 import tempfile
 import time
 import warnings
@@ -52,12 +51,12 @@ def run_here(
         PipelineFailedError: a task failed otherwise.
     """
     started = time.monotonic()
-    with exclusive(out), _tasks_end_with_us(), tempfile.TemporaryDirectory() as folder:
+    with exclusive(out), _temporary_folder() as folder, _tasks_end_with_us(folder, console):
         from kfp import compiler  # here, because it takes half a second
 
         work = out / ".work"
         shutil.rmtree(work, ignore_errors=True)
-        package = Path(folder) / f"{name}.yaml"
+        package = folder / f"{name}.yaml"
         compiler.Compiler().compile(getattr(importlib.import_module(f"pipelines.{name}"), name), str(package))
         with console.status("starting") as status:
 
@@ -84,7 +83,7 @@ def run_pipeline(
     """Run the pipeline compiled to ``package`` and return the folder of its output artifact.
 
     Args:
-        package: the compiled pipeline (YAML).
+        package: the compiled pipeline (YAML), in a folder for temporary files.
         arguments: the pipeline's inputs; Kubeflow writes them to the log.
         environment: variables of the tasks besides this process's own: the place for what must not be in the log.
         work: folder for the tasks' artifacts.
@@ -98,17 +97,11 @@ def run_pipeline(
     from kfp import components, local  # here, because it takes half a second
 
     pipeline = components.load_component_from_file(str(package))
-    with (
-        # Kubeflow leaves each task's code and a workspace among the temporary files. Not under `work`: on a full disk
-        # a task must still be able to start and say so.
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary,
-        _environment({**environment, "TMPDIR": temporary}),
-        log.open("ab", buffering=0) as file,
-    ):
+    with _environment(environment), log.open("ab", buffering=0) as file:
         local.init(
             runner=local.SubprocessRunner(use_venv=False),
             pipeline_root=str(work),
-            workspace_root=temporary,
+            workspace_root=str(package.parent),
             raise_on_error=True,
         )
         router = _LineRouter(file, show)
@@ -162,20 +155,40 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _tasks_end_with_us() -> Iterator[None]:
-    """A SIGTERM ends the tasks, too: left alone, they would work on beside the next run in the folder."""
+def _temporary_folder() -> Iterator[Path]:
+    """A folder for what this process and its tasks leave among the temporary files: Kubeflow, each task's code.
+
+    Not in the run's own folder: on a full disk a task must still be able to start and say so.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, _environment({"TMPDIR": folder}):
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def _tasks_end_with_us(temporary: Path, console: Console) -> Iterator[None]:
+    """Told to end, a run takes its tasks along: left alone, they would work on beside the next run in the folder."""
 
     def end(signal_number: int, _frame: object) -> None:
-        for task in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                task.terminate()
-        sys.exit(128 + signal_number)
+        while tasks := psutil.Process().children(recursive=True):
+            for task in tasks:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    task.terminate()
+            for task in psutil.wait_procs(tasks, timeout=3)[1]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    task.kill()
+        shutil.rmtree(temporary, ignore_errors=True)
+        console.show_cursor()
+        console.print("ended: what was measured is kept, and the same command goes on from there")
+        console.file.flush()
+        # An exception would wait for the threads of Kubeflow's runner, which try again what has been ended.
+        os._exit(128 + signal_number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 #: Results that not every run has: one of an earlier run must not stand beside other values.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import psutil
+import pytest
 import torch
 
 from shapley_core.stages.chain import value
@@ -87,6 +88,26 @@ def test_told_to_end_it_takes_its_tasks_along(tmp_path: Path) -> None:
     assert run.wait(60) == 128 + signal.SIGTERM
     gone, alive = psutil.wait_procs(tasks, timeout=60)
     assert gone and not alive
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_end_amid_the_coalitions_it_tries_no_task_again(tmp_path: Path, told: signal.Signals) -> None:
+    more = {"finetuning.steps": 4000}
+    run = subprocess.Popen(_command(tmp_path / "out", **more), stdout=subprocess.PIPE, text=True)
+    while len(tasks := _tasks(run.pid)) < 2:  # only shards are two at a time
+        assert run.poll() is None
+        time.sleep(0.05)
+    temporary = Path(tasks[0].environ()["TMPDIR"])
+    run.send_signal(told)
+    try:
+        assert run.wait(20) == 128 + told
+    finally:
+        run.kill()
+        _, alive = psutil.wait_procs(tasks, timeout=1)
+        for task in alive:
+            task.kill()
+    assert not alive and not temporary.exists()
+    assert "the same command goes on from there" in " ".join(run.communicate()[0].split())
 
 
 def test_stopped_early_and_paid_out(tmp_path: Path) -> None:

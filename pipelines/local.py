@@ -22,6 +22,7 @@ from typing import Any
 
 import psutil
 from rich.console import Console
+from rich.status import Status
 from rich.text import Text
 
 from shapley_core.errors import UserError, unwritable
@@ -51,14 +52,14 @@ def run_here(
         PipelineFailedError: a task failed otherwise.
     """
     started = time.monotonic()
-    with exclusive(out), _temporary_folder() as folder, _tasks_end_with_us(folder, console):
+    with exclusive(out), _temporary_folder() as folder:
         from kfp import compiler  # here, because it takes half a second
 
         work = out / ".work"
         shutil.rmtree(work, ignore_errors=True)
         package = folder / f"{name}.yaml"
         compiler.Compiler().compile(getattr(importlib.import_module(f"pipelines.{name}"), name), str(package))
-        with console.status("starting") as status:
+        with console.status("starting") as status, _tasks_end_with_us(folder, status):
 
             def show(line: str) -> None:
                 if console.is_terminal:
@@ -165,7 +166,7 @@ def _temporary_folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _tasks_end_with_us(temporary: Path, console: Console) -> Iterator[None]:
+def _tasks_end_with_us(temporary: Path, status: Status) -> Iterator[None]:
     """Told to end, a run takes its tasks along: left alone, they would work on beside the next run in the folder."""
 
     def end(signal_number: int, _frame: object) -> None:
@@ -177,9 +178,9 @@ def _tasks_end_with_us(temporary: Path, console: Console) -> Iterator[None]:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     task.kill()
         shutil.rmtree(temporary, ignore_errors=True)
-        console.show_cursor()
-        console.print("ended: what was measured is kept, and the same command goes on from there")
-        console.file.flush()
+        status.stop()
+        status.console.print("ended: what was measured is kept, and the same command goes on from there")
+        status.console.file.flush()
         # An exception would wait for the threads of Kubeflow's runner, which try again what has been ended.
         os._exit(128 + signal_number)
 

@@ -83,7 +83,7 @@ def accept(game: MeasuredGame, estimator: str) -> None:
     size = game.membership.sum(axis=1)
     if len(size) == 0 or size.min() == 0 or size.max() == game.membership.shape[1]:
         raise UserError("an estimator needs coalitions besides the empty one and that of everybody, and only those")
-    if len(np.unique(np.packbits(game.membership, axis=1), axis=0)) < len(size):
+    if len({row.tobytes() for row in np.packbits(game.membership, axis=1)}) < len(size):
         raise UserError(
             "a coalition is in the table twice, and its two utilities may contradict each other: keep one row of each"
         )

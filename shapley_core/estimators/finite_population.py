@@ -67,14 +67,14 @@ def noise_variance(game: MeasuredGame, rows: Contrasts) -> float:
     if not rows.lone.any():
         t = t**2
     root = 1 / np.sqrt(_noise_of_unit(rows))
-    n_powers = int(np.clip(k // (2 * p), 1, _POWERS))
+    n_powers = min(max(k // (2 * p), 1), _POWERS)
     x = np.hstack([rows.x * (root * t**power)[:, None] for power in range(n_powers)])
     y = root * rows.target
-    plain = Spectrum.of(x, y, np.ones(k))
     similarity = similarity_of_units(game.membership[rows.row], rows.lone, np.ones(k))
     if similarity is None:
-        return float(plain.left_over / (k - len(plain.d)))
-    return restricted_likelihood(plain, similarity)[1]
+        triangle = np.linalg.qr(np.column_stack([x, y]), mode="r")
+        return float(triangle[-1, -1] ** 2 / (k - x.shape[1]))
+    return restricted_likelihood(Spectrum(x, y), similarity)[1]
 
 
 def _noise_of_unit(rows: Contrasts) -> Floats:

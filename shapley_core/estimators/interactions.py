@@ -43,6 +43,10 @@ MOST_CONTRIBUTORS = 100
 #: Ratios that the posterior is summed over, relative to one over the mean variance that the interactions would give.
 RATIOS = np.concatenate([[0.0], np.geomspace(1e-3, 1e9, 97)])
 
+#: One less the share of the variance that is the interactions', and its prior: uniform.
+_REST = 1 / (1 + RATIOS)
+_PRIOR = -np.gradient(_REST)
+
 #: Units that the likelihood is read off, at least; and units per coefficient.
 _UNITS_FOR_RATIO = 500
 _UNITS_PER_COEFFICIENT = 2
@@ -133,7 +137,7 @@ def generalised(plain: Spectrum, similarity: Floats) -> tuple[Spectrum, float]:
     """
     ratio, _ = restricted_likelihood(plain, similarity)
     similarity *= ratio
-    similarity[np.diag_indices_from(similarity)] += 1
+    similarity.flat[:: len(similarity) + 1] += 1
     factor, _ = lapack.dpotrf(similarity.T, lower=1, overwrite_a=1)
     whitening, _ = lapack.dtrtri(factor, lower=1, overwrite_c=1)
     return plain.whitened(whitening), ratio
@@ -175,8 +179,6 @@ def restricted_likelihood(plain: Spectrum, similarity: Floats) -> tuple[float, f
         pivots[row] -= taken[row] / pivots[row + 1]
     rss = np.maximum(beside[0] ** 2 / pivots[0], np.finfo(np.float64).tiny)
     log_likelihood = -0.5 * ((k - rank) * np.log(rss) + np.log(pivots).sum(axis=0))
-    rest = 1 / (1 + RATIOS)  # one less the share
-    posterior = np.exp(log_likelihood - log_likelihood.max()) * -np.gradient(rest)
-    posterior /= posterior.sum()
-    mean_rest = posterior @ rest
+    posterior = np.exp(log_likelihood - log_likelihood.max()) * _PRIOR
+    mean_rest = posterior @ _REST / posterior.sum()
     return float((1 - mean_rest) / mean_rest), float(rss[np.argmax(log_likelihood)] / (k - rank))

@@ -205,10 +205,12 @@ def attribute(
 
 def _always_together(game: MeasuredGame) -> tuple[str, str] | None:
     """Two contributors that no coalition measured has one of, if there are."""
-    columns = np.packbits(game.membership, axis=0).T
-    _, first, group = np.unique(columns, axis=0, return_index=True, return_inverse=True)
-    again = np.flatnonzero(first[group] != np.arange(len(columns)))
-    return (game.contributors[first[group][again[0]]], game.contributors[again[0]]) if len(again) else None
+    by_column: dict[bytes, str] = {}
+    for name, column in zip(game.contributors, np.packbits(game.membership, axis=0).T, strict=True):
+        first = by_column.setdefault(column.tobytes(), name)
+        if first != name:
+            return first, name
+    return None
 
 
 def additive_fit(game: MeasuredGame, values: Floats) -> dict[str, float]:
@@ -224,9 +226,9 @@ def additive_fit(game: MeasuredGame, values: Floats) -> dict[str, float]:
     m, n = game.membership.shape
     utilities = game.values
     residual = utilities - game.null_value - game.membership @ values
-    residual_variance = np.average(residual**2, weights=game.weight)
-    mean = np.average(utilities, weights=game.weight)
-    variance = np.average((utilities - mean) ** 2, weights=game.weight)
+    share = game.weight / game.weight.sum()
+    residual_variance = share @ residual**2
+    variance = share @ (utilities - share @ utilities) ** 2
     df = m - (n - 1)
     return {
         "residual_std": float(np.sqrt(residual_variance * m / df)) if df > 0 else math.nan,

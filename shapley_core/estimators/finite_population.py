@@ -72,7 +72,7 @@ def noise_variance(game: MeasuredGame, rows: Contrasts) -> float:
     y = root * rows.target
     similarity = similarity_of_units(game.membership[rows.row], rows.lone, np.ones(k))
     if similarity is None:
-        triangle = np.linalg.qr(np.column_stack([x, y]), mode="r")
+        triangle: Floats = np.asarray(np.linalg.qr(np.column_stack([x, y]), mode="r"))
         return float(triangle[-1, -1] ** 2 / (k - x.shape[1]))
     return restricted_likelihood(Spectrum(x, y), similarity)[1]
 

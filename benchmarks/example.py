@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from shapley_core.config import ValuationConfig
+from shapley_core.config import ValuationConfig, resolve
+from shapley_core.tracking import flatten
 
 #: The figures that are kept, and what they show.
 FIGURES = {
@@ -36,13 +37,17 @@ def keep(results: Path, folder: Path, wall: str) -> None:
     for name in shown:
         shutil.copyfile(results / "figures" / f"{name}.png", folder / f"{name}.png")
     name = folder.name
+    of_preset = flatten(resolve(settings.preset).model_dump(mode="json"))
+    chosen = flatten(settings.model_dump(mode="json")).items() - of_preset.items()
+    changed = [f"{key}={value}" for key, value in sorted(chosen)]
+    arguments = f' ARGS="{" ".join(f"--set {change}" for change in changed)}"' if changed else ""
     utilities = pd.read_parquet(results / "utilities.parquet")
     own = utilities[(utilities["property"] == found["property"]) & (utilities["status"] == "ok")]
     folder.joinpath("README.md").write_text(
-        f"""# {settings.description}
+        f"""# {settings.description}{f", with {', '.join(changed)}" if changed else ""}
 
 ```
-make run PRESET={settings.preset} OUT=runs/{name}
+make run PRESET={settings.preset} OUT=runs/{name}{arguments}
 .venv/bin/python -m benchmarks.example runs/{name} docs/examples/{name}
 ```
 

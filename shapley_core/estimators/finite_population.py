@@ -74,7 +74,7 @@ def noise_variance(game: MeasuredGame, rows: Contrasts) -> float:
     if similarity is None:
         triangle: Floats = np.asarray(np.linalg.qr(np.column_stack([x, y]), mode="r"))
         return float(triangle[-1, -1] ** 2 / (k - x.shape[1]))
-    return restricted_likelihood(Spectrum(x, y), similarity)[1]
+    return restricted_likelihood(x, y, similarity)[1]
 
 
 def _noise_of_unit(rows: Contrasts) -> Floats:

@@ -135,7 +135,7 @@ def generalised(plain: Spectrum, similarity: Floats) -> tuple[Spectrum, float]:
         plain: the regression without; more units than coefficients.
         similarity: (k, k) K, used up.
     """
-    ratio, _ = restricted_likelihood(plain, similarity)
+    ratio, _ = restricted_likelihood(plain.x, plain.y, similarity)
     similarity *= ratio
     similarity.flat[:: len(similarity) + 1] += 1
     factor, _ = lapack.dpotrf(similarity.T, lower=1, overwrite_a=1)
@@ -143,7 +143,7 @@ def generalised(plain: Spectrum, similarity: Floats) -> tuple[Spectrum, float]:
     return plain.whitened(whitening), ratio
 
 
-def restricted_likelihood(plain: Spectrum, similarity: Floats) -> tuple[float, float]:
+def restricted_likelihood(x: Floats, y: Floats, similarity: Floats) -> tuple[float, float]:
     """The ratio τ²/σ² and the variance σ², by the restricted likelihood of what the linear part leaves over.
 
     Of the similarity K with the linear part projected away, the likelihood needs log det (I + ratio K) and the residual
@@ -151,20 +151,24 @@ def restricted_likelihood(plain: Spectrum, similarity: Floats) -> tuple[float, f
     they follow from one recurrence for all ratios; the form is found by reducing K bordered by r, and no eigenvectors
     are. Of very many units a part is read, spread evenly over all.
 
+    Args:
+        x: (k, p) rows of the linear part, times the root of their weight; k > p. Where their rank is not full, p
+            degrees of freedom are given up all the same.
+        y: (k,) targets, times the root of their weight.
+        similarity: (k, k) K.
+
     Returns:
         The ratio whose share, ratio / (1 + ratio), is the mean of the posterior; and the σ² that is likeliest, as the
         mean is too small where there are no interactions.
     """
-    k, p = plain.x.shape
+    k, p = x.shape
     n_read = max(_UNITS_FOR_RATIO, _UNITS_PER_COEFFICIENT * p)
     if n_read < k:
         read = np.linspace(0, k - 1, n_read).astype(np.int64)
-        plain = Spectrum.of(plain.x[read], plain.y[read], np.ones(n_read))
-        similarity = similarity[np.ix_(read, read)]
+        x, y, similarity = x[read], y[read], similarity[np.ix_(read, read)]
         k = n_read
-    rank = len(plain.d)
-    axes = plain.axes
-    residual = plain.y - axes @ plain.a
+    axes = np.linalg.qr(x).Q
+    residual = y - axes @ (axes.T @ y)
     along = similarity @ axes
     along -= axes @ (axes.T @ along) / 2
     bordered = np.zeros((k + 1, k + 1), order="F")
@@ -178,7 +182,7 @@ def restricted_likelihood(plain: Spectrum, similarity: Floats) -> tuple[float, f
     for row in range(k - 2, -1, -1):
         pivots[row] -= taken[row] / pivots[row + 1]
     rss = np.maximum(beside[0] ** 2 / pivots[0], np.finfo(np.float64).tiny)
-    log_likelihood = -0.5 * ((k - rank) * np.log(rss) + np.log(pivots).sum(axis=0))
+    log_likelihood = -0.5 * ((k - p) * np.log(rss) + np.log(pivots).sum(axis=0))
     posterior = np.exp(log_likelihood - log_likelihood.max()) * _PRIOR
     mean_rest = posterior @ _REST / posterior.sum()
-    return float((1 - mean_rest) / mean_rest), float(rss[np.argmax(log_likelihood)] / (k - rank))
+    return float((1 - mean_rest) / mean_rest), float(rss[np.argmax(log_likelihood)] / (k - p))

@@ -15,7 +15,7 @@ from shapley_core.estimators.interactions import (
     similarity_of_units,
     third_order,
 )
-from shapley_core.estimators.regression import Contrasts, Spectrum
+from shapley_core.estimators.regression import Contrasts
 from shapley_core.games.designs.by_size import kernel_weight_by_size
 
 ALL = np.arange(2**6)[:, None] >> np.arange(6) & 1 == 1
@@ -80,11 +80,21 @@ def test_variances_are_found():
             rng.normal(size=300)
             + np.sqrt(2.0) * np.linalg.cholesky(similarity + 1e-9 * np.eye(300)) @ rng.normal(size=300)
         )
-        ratio, variance = restricted_likelihood(Spectrum.of(x, x @ np.ones(4) + errors, np.ones(300)), similarity)
+        ratio, variance = restricted_likelihood(x, x @ np.ones(4) + errors, similarity)
         ratios.append(ratio)
         variances.append(variance)
     assert np.median(ratios) == pytest.approx(2, rel=0.2)
     assert np.mean(variances) == pytest.approx(0.25, rel=0.05)
+
+
+def test_a_column_twice_costs_a_degree_of_freedom_and_tells_nothing():
+    """As of two who were in the same coalitions throughout."""
+    rng = np.random.default_rng(1)
+    x, basis = rng.normal(size=(300, 4)), rng.normal(size=(300, 40))
+    similarity = basis @ basis.T * (300 / np.trace(basis @ basis.T))
+    y = x @ np.ones(4) + rng.normal(size=300)
+    once, twice = (restricted_likelihood(rows, y, similarity) for rows in (x, np.hstack([x, x[:, :1]])))
+    assert twice == pytest.approx(once, rel=0.05)
 
 
 def test_a_part_of_the_units_tells_the_ratio_of_all(monkeypatch):

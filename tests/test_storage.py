@@ -311,19 +311,25 @@ class TestFolders:
         for i in range(100):
             (folder / f"{i:02d}").write_bytes(bytes([i]) * 100_000)
         code = """
-import sys
+import sys, time
 from pathlib import Path
 from shapley_core.storage import open_store, put_folder
 store = open_store(sys.argv[1])
+upload = store.upload
+def upload_half(key, path):
+    if key == "m/50":
+        print("half", flush=True)
+        time.sleep(600)
+    upload(key, path)
+store.upload = upload_half
 print("started", flush=True)
 put_folder(store, "m", Path(sys.argv[2]))
 """
         with writer(code, store.uri, str(folder)) as process:
-            while len(store.list("m/")) < 10:
-                assert process.poll() is None
+            assert process.stdout is not None and process.stdout.readline() == "half\n"
             process.send_signal(signal.SIGKILL)
             process.wait()
-        assert 10 <= len(store.list("m/")) < 100
+        assert len(store.list("m/")) == 50
         assert get_folder(store, "m", tmp_path / "back") is False
         put_folder(store, "m", folder)
         assert get_folder(store, "m", tmp_path / "back") is True

@@ -4,7 +4,7 @@ Every method gets the same games, the same noise and the same number of coalitio
 in environments of their own (``make bench-estimators`` makes them), because their requirements do not agree with ours.
 
     python -m benchmarks.estimators measure --out runs/estimators --peers shap,shapiq=…/python pydvl=…/python
-    python -m benchmarks.estimators scale                           # benchmarks/results/estimator_scale.csv
+    OMP_NUM_THREADS=1 python -m benchmarks.estimators scale         # benchmarks/results/estimator_scale.csv
     python -m benchmarks.estimators report --out runs/estimators    # benchmarks/results/estimators.csv, docs/
 """
 

@@ -471,8 +471,14 @@ class EvaluationConfig(Section):
     n_sets: int = Field(
         3, ge=1, description="disjoint sets of held-out coalitions, each with training seeds of its own"
     )
+    n_seeds: int = Field(
+        1,
+        ge=1,
+        le=10,
+        description="retrainings of each held-out coalition, whose mean judges: more where they are noisy",
+    )
     n_repeated: int = Field(
-        50, ge=0, description="held-out coalitions of the middle share that are retrained once more: the noise"
+        50, ge=0, description="held-out coalitions of the middle share that are retrained all over again: the noise"
     )
     n_retrained: int = Field(
         500, ge=0, description="coalitions of the valuation that are also retrained, in the order of its plan"

@@ -6,12 +6,13 @@ One table says it all, a row for each purpose of a measurement; measurements wit
     compared        those of them whose images are kept, to be compared between removal methods (Table 9)
     leave_one_out   everybody but one, retrained (eq. 11)
     held_out        judge the attributions (Definition 2); no attribution has seen them
-    repeated        some of those once more: how well retraining agrees with itself
+    repeated        some of those all over again: how well retraining agrees with itself
     everybody       everybody's data in each set, which the counterfactuals are told against, if there are any
     counterfactual  without the top contributors of an attribution, or with them alone (paper §4.4)
 
 Coalitions of the first three keep the seeds of the valuation's plan, so that retraining starts from the noise that
-fine-tuning started from. Each set of held-out coalitions has training seeds of its own.
+fine-tuning started from. Each set of held-out coalitions has training seeds of its own, for each coalition as many as
+are asked for.
 """
 
 import itertools
@@ -68,10 +69,9 @@ def retraining_coalitions(plan: Plan, config: EvaluationConfig, seed: int) -> pd
     Raises:
         UserError: there are too few coalitions of a share that the valuation has not seen.
     """
-    held_out = _held_out(plan, config)
-    alpha = middle_share(config)
-    repeated = held_out[held_out["share"] == alpha].head(config.n_repeated)
-    again = [derive_seed(config.seed, "repeated", row["set"], row["key"]) for row in repeated.to_dict("records")]
+    once, n, alpha = _held_out(plan, config), config.n_seeds, middle_share(config)
+    repeated = once[once["share"] == alpha].head(config.n_repeated).assign(purpose="repeated")
+    held_out = pd.concat([once, *(_again(once, config, time) for time in range(1, n))])
     everybody = [True] * len(plan.contributors)
     n_full = config.n_sets if config.remove or config.keep else 0
     keys = [coalition_key(_members_of(plan.fingerprints, everybody))] * n_full
@@ -81,7 +81,7 @@ def retraining_coalitions(plan: Plan, config: EvaluationConfig, seed: int) -> pd
         _table(full),
         _of_plan("leave_one_out", leave_one_out_plan(plan, seed).table) if config.leave_one_out else _table([]),
         removal_coalitions(plan, config.n_retrained, config.n_compared),
-        repeated.assign(purpose="repeated", seed=again),
+        *(_again(repeated, config, time) for time in range(n, 2 * n)),
         held_out[held_out["share"] != alpha],
     ]
     return pd.concat([part for part in parts if len(part)], ignore_index=True)
@@ -157,6 +157,7 @@ def set_seed(config: EvaluationConfig, number: int, key: str) -> int:
 
 
 def _held_out(plan: Plan, config: EvaluationConfig) -> pd.DataFrame:
+    """Every held-out coalition, with the seed of its first retraining."""
     seen = {*plan.table["key"]}
     rows = []
     for alpha in config.alphas:
@@ -175,6 +176,13 @@ def _held_out(plan: Plan, config: EvaluationConfig) -> pd.DataFrame:
             for key, members in drawn[s :: config.n_sets][:per_set]:
                 rows.append(_row("held_out", members, key, set_seed(config, s, key), s, alpha))
     return _table(rows)
+
+
+def _again(held_out: pd.DataFrame, config: EvaluationConfig, time: int) -> pd.DataFrame:
+    """The same coalitions with the seeds of another retraining, counted from the first, 0."""
+    names = [time] if time > 1 else []  # the second's seed is older than the choice of how many there are
+    seeds = [derive_seed(config.seed, "repeated", s, key, *names) for s, key in held_out[["set", "key"]].to_numpy()]
+    return held_out.assign(seed=seeds)
 
 
 def _unseen(fingerprints: tuple[str, ...], size: int, seed: int, seen: set[str]) -> Iterator[tuple[str, list[int]]]:

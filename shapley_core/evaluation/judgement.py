@@ -51,15 +51,19 @@ class HeldOut:
     def of(cls, measured: pd.DataFrame, alpha: float, n: int) -> "HeldOut":
         """From the measurements of retraining (purposes with utilities); what failed is left out.
 
+        A coalition that was retrained with several seeds has their mean.
+
         Raises:
             UserError: a set has fewer than two coalitions, or the property is the same for all of a set.
         """
-        rows = measured[
-            (measured["purpose"] == "held_out")
-            & np.isclose(measured["share"], alpha)
-            & (measured["status"] == "ok")
-            & np.isfinite(measured["value"])
-        ]
+        rows = mean_of_seeds(
+            measured[
+                (measured["purpose"] == "held_out")
+                & np.isclose(measured["share"], alpha)
+                & (measured["status"] == "ok")
+                & np.isfinite(measured["value"])
+            ]
+        )
         held_out = cls(
             alpha,
             membership_of(rows["members"], n),
@@ -144,6 +148,13 @@ def best_of_each_kind(attributions: Mapping[str, Floats], judge: HeldOut) -> lis
         if scores:
             best.append(max(scores, key=lambda name: scores[name]))
     return best
+
+
+def mean_of_seeds(measured: pd.DataFrame) -> pd.DataFrame:
+    """One row per purpose, set and coalition, in their order: ``members``, and the mean ``value`` of its seeds."""
+    groups = measured.groupby(["purpose", "set", "key"], sort=False, as_index=False)
+    means: pd.DataFrame = groups.agg({"members": "first", "value": "mean"})
+    return means
 
 
 def membership_of(members: pd.Series, n: int) -> npt.NDArray[np.bool_]:

@@ -12,6 +12,7 @@ import pandas as pd
 from shapley_core.errors import UserError
 from shapley_core.evaluation.counterfactual import relative_change
 from shapley_core.evaluation.fidelity import fidelity
+from shapley_core.evaluation.judgement import mean_of_seeds
 from shapley_core.evaluation.lds import noise_ceiling, over_sets
 
 _ONE = ["key", "seed"]
@@ -44,8 +45,9 @@ def fidelity_table(measured: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """``fidelity`` of :class:`~shapley_core.evaluation.result.EvaluationResult`."""
     rows: list[dict[str, object]] = []
     truth = _ok(measured["retraining"])
+    once = truth.drop_duplicates(["purpose", "set", "key"])
     for method, table in measured.items():
-        both = _again(truth) if method == "retraining" else _both(table, truth)
+        both = _again(once) if method == "retraining" else _both(table, truth)
         if len(both) < 3 or np.ptp(both["truth"]) == 0:
             continue
         sizes = both["members"].map(len).to_numpy()
@@ -109,8 +111,11 @@ def counterfactuals_table(retrained: pd.DataFrame, again: pd.DataFrame) -> pd.Da
 
 
 def ceiling(retrained: pd.DataFrame) -> float:
-    """The LDS that a perfect prediction can expect by the noise of retraining; NaN where nothing was repeated."""
-    both = _again(_ok(retrained))
+    """The LDS that a perfect prediction can expect by the noise of retraining; NaN where nothing was repeated.
+
+    Of judges that are means of several retrainings, by means of as many others.
+    """
+    both = _again(mean_of_seeds(_ok(retrained)))
     try:
         return noise_ceiling(both["truth"].to_numpy(), both["value"].to_numpy())
     except UserError:  # too few of them
@@ -129,7 +134,7 @@ def _both(table: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
 
 
 def _again(truth: pd.DataFrame) -> pd.DataFrame:
-    """Held-out coalitions that were retrained twice: members, value of the second time and truth, the first."""
+    """Held-out coalitions that were repeated: members, value of the second time and truth, the first; a row each."""
     first = truth[truth["purpose"] == "held_out"].rename(columns={"value": "truth"})
     second = truth[truth["purpose"] == "repeated"]
     where = ["set", "key"]

@@ -381,7 +381,9 @@ def _judges(result: EvaluationResult, alpha: float) -> str:
     row = next(iter(_records(result.lds[np.isclose(result.lds["alpha"], alpha)])), None)
     if row is None:
         return "of which there are none"
-    return f"{fact(int(row['n_coalitions']))} coalitions of {fact(int(row['size']))} contributors"
+    times = int(result.facts.get("retrainings of a held-out coalition", 1))
+    mean = f", the mean of {fact(times)} retrainings each" if times > 1 else ""
+    return f"{fact(int(row['n_coalitions']))} coalitions of {fact(int(row['size']))} contributors{mean}"
 
 
 def _ceiling(result: EvaluationResult) -> str:

@@ -164,6 +164,7 @@ def _facts(
         "contributors": len(plan.contributors),
         "alpha": middle_share(settings.evaluation),
         "sets": settings.evaluation.n_sets,
+        "retrainings of a held-out coalition": settings.evaluation.n_seeds,
         "coalitions of the valuation": int((plan.table["kind"] == "sampled").sum()),
         "estimator": settings.game.estimator,
         "models retrained": len(retrained[retrained["status"] == "ok"].drop_duplicates(["key", "seed"])),

@@ -106,6 +106,23 @@ def test_repeated_coalitions_are_those_of_the_middle_share_with_other_seeds() ->
     assert [*again["key"]] == [*first["key"]] and not set(again["seed"]) & set(table.loc[first.index, "seed"])
 
 
+def test_several_seeds_of_each_held_out_coalition_and_as_many_again() -> None:
+    """The first seeds are those of an evaluation with one, so that its retrainings are not done twice."""
+    one, three = (retraining_coalitions(valuation(), config(n_seeds=k), SEED) for k in (1, 3))
+    where = ["share", "set", "key"]
+    for purpose, n in (("held_out", 45), ("repeated", 4)):
+        rows = three[three["purpose"] == purpose]
+        assert len(rows) == 3 * n and (rows.groupby(where)["seed"].nunique() == 3).all()
+        assert [*rows.head(15)["key"]][:n] == [*one.loc[one["purpose"] == purpose, "key"]][:15]
+    seeds = {k: {*zip(t["purpose"], t["key"], t["seed"], strict=True)} for k, t in ((1, one), (3, three))}
+    assert {row for row in seeds[1] if row[0] == "held_out"} <= seeds[3]
+    assert {row[1:] for row in seeds[1] if row[0] == "repeated"} <= {
+        row[1:] for row in seeds[3] if row[0] == "held_out"
+    }
+    noise = three[three["purpose"].isin(("held_out", "repeated"))]
+    assert noise["seed"].is_unique
+
+
 def test_everybody_is_retrained_where_counterfactuals_are_told_against_it() -> None:
     for wanted, n in (({}, 3), ({"remove": [], "keep": []}, 0), ({"remove": []}, 3)):
         assert (retraining_coalitions(valuation(), config(**wanted), SEED)["purpose"] == "everybody").sum() == n
@@ -132,10 +149,13 @@ def test_counterfactuals_by_hand() -> None:
 
 
 @settings(max_examples=25)
-@given(st.integers(1, 40), st.integers(1, 120))
-def test_the_plan_measures_each_once_and_no_shard_has_a_coalition_twice(shard_size: int, n_held_out: int) -> None:
+@given(st.integers(1, 40), st.integers(1, 120), st.sampled_from((1, 2, 10)))
+def test_the_plan_measures_each_once_and_no_shard_has_a_coalition_twice(
+    shard_size: int, n_held_out: int, n_seeds: int
+) -> None:
     plan = valuation()
-    table = retraining_coalitions(plan, config(n_held_out=n_held_out + 1, n_repeated=n_held_out), SEED)
+    wanted = config(n_held_out=n_held_out + 1, n_repeated=n_held_out, n_seeds=n_seeds)
+    table = retraining_coalitions(plan, wanted, SEED)
     drawn = evaluation_plan(plan, table, shard_size)
     assert drawn.shards == list(range(len(drawn.shards))) and len(drawn.shards) <= MAX_SHARDS
     assert {*zip(drawn.table["key"], drawn.table["seed"], strict=True)} == {

@@ -50,6 +50,27 @@ def test_what_failed_is_left_out_and_other_shares_are_passed_over() -> None:
     assert [*judge.utilities] == [row["value"] for row in JUDGES] and [*judge.sets] == [0, 0, 0, 1, 1, 1]
 
 
+def test_several_seeds_judge_by_their_mean() -> None:
+    """Where one of them failed, by the mean of the others; the ceiling is by means, fidelity by single retrainings."""
+    more = [
+        row | {"value": row["value"] + change, "seed": 1}
+        for row, change in zip(JUDGES, (2, 0, 4, 0, 0, 0), strict=True)
+    ]
+    lost = {"set": 0, "members": [0, 1], "value": np.nan, "status": "failed", "seed": 2}
+    judge = HeldOut.of(measurements(*JUDGES, *more, lost), 0.5, N)
+    assert [*judge.utilities] == [11, 1, 7, 3, 2, 1] and len(judge.membership) == 6
+    again = [
+        {"set": 0, "members": members, "value": value, "seed": seed, "purpose": "repeated"}
+        for seed, values in ((2, (0.0, 2, 1)), (3, (30.0, 2, 9)))
+        for members, value in zip(([0, 1], [2, 3], [0, 2]), values, strict=True)
+    ]
+    table = measurements(*JUDGES, *more, *again)
+    # 11, 1, 7 and 15, 2, 5 are in one order; the first of both, 10, 1, 5 and 0, 2, 1, in opposite ones
+    assert ceiling(table) == 1
+    fidelity = fidelity_table({"retraining": table}).set_index("size")
+    assert fidelity.loc[-1, "n_coalitions"] == 3 and fidelity.loc[-1, "spearman"] == pytest.approx(-1)
+
+
 def test_a_property_that_is_constant_or_was_not_measured_is_told() -> None:
     constant = [row | {"value": 2.0} if row["set"] else row for row in JUDGES]
     with pytest.raises(UserError, match="2 for all of the held-out coalitions of set 1"):

@@ -36,6 +36,7 @@ EVALUATION = {
     "evaluation.alphas": [0.5],
     "evaluation.n_sets": 2,
     "evaluation.n_held_out": 4,
+    "evaluation.n_seeds": 2,
     "evaluation.n_repeated": 4,
     "evaluation.n_retrained": 6,
     "evaluation.n_finetuned": 24,
@@ -89,14 +90,15 @@ def test_what_an_evaluation_leaves(evaluated: EvaluationChain) -> None:
     for name in ("evaluation.html", "evaluation.md", "attributions.parquet", "mlflow.txt"):
         assert (results / name).stat().st_size > 0
     assert [*(results / "figures").glob("*.png")]
+    assert "8 coalitions of 5 contributors, the mean of 2 retrainings each" in (results / "evaluation.md").read_text()
 
 
 def test_held_out_coalitions_are_retrained_and_unseen(evaluated: EvaluationChain) -> None:
     measured = read_purposes(evaluated.path("retraining") / "measured")
     seen = set(Plan.load(evaluated.path("plan")).table["key"])
     held_out = measured[measured["purpose"] == "held_out"]
-    assert len(held_out) == 8 and not set(held_out["key"]) & seen
-    assert (held_out["status"] == "ok").all() and held_out["value"].nunique() == 8
+    assert len(held_out) == 16 and held_out["key"].nunique() == 8 and not set(held_out["key"]) & seen
+    assert (held_out["status"] == "ok").all() and held_out["value"].nunique() == 16
 
 
 def test_methods_are_games_of_their_own_and_sparsified_finetuning_is_the_valuations(evaluated: EvaluationChain) -> None:

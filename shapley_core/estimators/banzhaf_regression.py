@@ -10,7 +10,7 @@ than averaged out, as ``banzhaf_msr`` has to, so that noise and interactions alo
 
 **When.** The better of the two wherever m is at least 2n or so.
 
-**Uncertainty.** Analytic (HC3, complements together), with (units - n) degrees of freedom.
+**Uncertainty.** Analytic (HC2, complements together; :mod:`~shapley_core.estimators.regression`).
 """
 
 import numpy as np
@@ -42,7 +42,8 @@ def banzhaf_regression(game: MeasuredGame, *, confidence: float = 0.95, seed: in
     rank = len(spectrum.d)
     unit = units(game.pair)
     n_units = int(unit.max()) + 1
-    covariance = spectrum.covariance(np.append(unit, [n_units, n_units])) if rank == n and n_units > n else None
+    known = rank == n and n_units > n
+    covariance, df = spectrum.uncertainty(np.eye(n), np.append(unit, [n_units] * 2)) if known else (None, 1.0)
     warnings = []
     if rank < n:
         warnings.append(
@@ -51,14 +52,11 @@ def banzhaf_regression(game: MeasuredGame, *, confidence: float = 0.95, seed: in
         )
     if covariance is None:
         warnings.append(no_uncertainty(n_units, n))
-    else:
-        covariance = spectrum.v @ covariance @ spectrum.v.T
     diagnostics = {
         "rank": rank,
         "condition_number": spectrum.condition_number,
         "n_units": n_units,
-        "degrees_of_freedom": n_units - rank,
+        "degrees_of_freedom": df,
         **not_efficient("Banzhaf", values),
     }
-    df = max(n_units - rank, 1)
     return attribute(game, "banzhaf_regression", values, covariance, df, confidence, diagnostics, warnings)

@@ -33,8 +33,8 @@ _SMALL_SHARE = 0.05
 _POWERS = 3
 
 
-def covariance_of_share(game: MeasuredGame, rows: Contrasts, spectrum: Spectrum) -> Floats | None:
-    """(r, r) covariance of the regression's coefficients along its axes; None without residual degrees of freedom.
+def uncertainty_of_share(game: MeasuredGame, rows: Contrasts, spectrum: Spectrum) -> tuple[Floats | None, float]:
+    """(n, n) covariance of the regression's values and its degrees of freedom; None without residuals to judge by.
 
     Args:
         game: what was measured.
@@ -43,9 +43,9 @@ def covariance_of_share(game: MeasuredGame, rows: Contrasts, spectrum: Spectrum)
     """
     seen = seen_share(game)
     if seen.max() <= _SMALL_SHARE or len(rows.target) <= len(spectrum.d):
-        return spectrum.covariance()
+        return spectrum.uncertainty(rows.basis)
     noise = noise_variance(game, rows) * seen * rows.weight * _noise_of_unit(rows)
-    return spectrum.covariance(unseen=1 - seen, noise=noise)
+    return spectrum.uncertainty(rows.basis, unseen=1 - seen, noise=noise)
 
 
 def seen_share(game: MeasuredGame) -> Floats:

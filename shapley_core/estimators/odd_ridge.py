@@ -20,31 +20,31 @@ the coalitions are regressed as they are.
 **When.** The smallest error of all at few coalitions or under noise, and defined below m = 2n. It is biased toward
 equal shares; the sum is exact all the same. With ample coalitions λ falls to nothing.
 
-**Uncertainty.** The estimate is K times that without the ridge, K what the ridge keeps, so its covariance is K C Kᵀ
-with C the latter's (each unit left out in turn, HC3; where a good part of all coalitions was measured, without what is
-no longer left to chance: :mod:`~shapley_core.estimators.finite_population`). An interval from that alone would ignore
-the bias, most of all when GCV sets all values equal. What the ridge took away, (K - I) û, has expectation bias and
-covariance (K - I) C (K - I)ᵀ =: D; hence |(K - I) û|² - tr D is an unbiased estimate of the squared bias, with variance
-about 2 tr D² + 4 bᵀ D b. That estimate, never below zero, plus one standard error of it, is added, spread evenly over
-the directions in which values can differ: nothing tells whom it hits. So intervals cover on average over the
-contributors; those far from the others are shrunk most, and covered less often. Where ``leverage_shap`` has no
-covariance (m below about 2n), there is none here.
+**Uncertainty.** The ridge lowers the error of all values taken together, at the cost of those far from the others,
+which it draws in most. What an interval promises is for each, and before all for the one above all others. So intervals
+and probabilities of orders are those of the regression without the ridge, (XᵀV⁻¹X)⁻¹XᵀV⁻¹y and its covariance (HC2;
+where a good part of all coalitions was measured, without what is no longer left to chance:
+:mod:`~shapley_core.estimators.finite_population`), as intervals after the lasso are (Zhang & Zhang 2014; van de Geer et
+al. 2014). They are centred on that, not on the values. Around the values they would have to grow by the bias, which is
+known on average only: of 258 contributors of whom one towers over all, such intervals covered 96 to 99 %, and the one
+that matters never. Where ``leverage_shap`` has no covariance (m below about 2n), there is none here.
 
-With few units left over (k - rank below half the rank: m below about 3n) V is I, and C is of no use: HC3 divides
-squared residuals by the square of what little of them is free, and intervals came out up to fifty times too wide. There
-the error is taken from the model that the ridge stands for: coefficients of variance ρσ² around equal shares, units of
-equal variance σ². Given ρ, what is left to know of a coefficient is the distance of the ridge's from the model's own
-estimate, squared, plus the latter's variance; ρ and σ² are integrated out, under a uniform prior of the mean shrinkage
-(Daniels 1999, "A prior for the variance in hierarchical models") and 1/σ². Of twenty contributors with 2.1n to 2.4n
-coalitions and noise of half a spread and of two, 93 to 99 % of the values are covered on six games, by widths of 0.4 to
-2 spreads of v instead of 4 to 140; 82 to 90 % under little noise where one contributor towers over all (airport).
+With few units left over (k - rank below half the rank: m below about 3n) V is I, and that covariance is of no use: it
+divides squared residuals by what little of them is free, and intervals came out up to fifty times too wide. There
+intervals are centred on the values, and the error is taken from the model that the ridge stands for: coefficients of
+variance ρσ² around equal shares, units of equal variance σ². Given ρ, what is left to know of a coefficient is the
+distance of the ridge's from the model's own estimate, squared, plus the latter's variance; ρ and σ² are integrated out,
+under a uniform prior of the mean shrinkage (Daniels 1999, "A prior for the variance in hierarchical models") and 1/σ².
+Of twenty contributors with 2.1n to 2.4n coalitions and noise of half a spread and of two, 93 to 99 % of the values are
+covered on six games, by widths of 0.4 to 2 spreads of v instead of 4 to 140; 82 to 90 % under little noise where one
+contributor towers over all (airport).
 """
 
 import numpy as np
 import numpy.typing as npt
 
 from shapley_core.estimators.accept import accept
-from shapley_core.estimators.finite_population import covariance_of_share
+from shapley_core.estimators.finite_population import uncertainty_of_share
 from shapley_core.estimators.interactions import generalised, similarity_of_units
 from shapley_core.estimators.regression import Contrasts, Spectrum, no_uncertainty
 from shapley_core.estimators.result import Attribution, additive_fit, attribute
@@ -80,8 +80,7 @@ def odd_ridge(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) ->
     rows = Contrasts.of(game, kernel_weight_by_size(game.membership), size_curve(game))
     spectrum, ratio = rows.spectrum(), 0.0
     k, rank = len(rows.target), len(spectrum.d)
-    few = k - rank < rank / 2
-    similarity = None if few else similarity_of_units(game.membership[rows.row], rows.lone, rows.weight)
+    similarity = None if _few(spectrum) else similarity_of_units(game.membership[rows.row], rows.lone, rows.weight)
     if similarity is not None:
         spectrum, ratio = generalised(spectrum, similarity)
     ridges = _RIDGES * np.mean(spectrum.d**2)
@@ -89,15 +88,8 @@ def odd_ridge(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) ->
 
     best = kept[np.argmin(_gcv(spectrum, kept, k))]
     values = rows.values(spectrum.v @ (best * spectrum.a / spectrum.d))
-    covariance, warnings, df = None, [], max(k - rank, 1)
-    plain = covariance_of_share(game, rows, spectrum) if rank == n - 1 else None
-    if plain is None:
-        warnings.append(no_uncertainty(k, n))
-    elif few:
-        covariance, df = rows.covariance(spectrum, _by_model(spectrum, best, k)), k - 1
-    else:
-        covariance = rows.covariance(spectrum, _with_bias(spectrum, plain, best))
-
+    centre, covariance, df = _uncertainty(game, rows, spectrum, best) if rank == n - 1 else (None, None, 1.0)
+    warnings = [no_uncertainty(k, n)] if covariance is None else []
     shrinkage = float(1 - best.sum() / rank)
     if shrinkage > 0.99:
         warnings.append(
@@ -107,12 +99,12 @@ def odd_ridge(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) ->
     diagnostics = {
         "rank": rank,
         "n_units": k,
-        "degrees_of_freedom": k - rank,
+        "degrees_of_freedom": df,
         "shrinkage": shrinkage,
         "interaction_share": ratio / (1 + ratio),
         **additive_fit(game, values),
     }
-    return attribute(game, "odd_ridge", values, covariance, df, confidence, diagnostics, warnings)
+    return attribute(game, "odd_ridge", values, covariance, df, confidence, diagnostics, warnings, centre)
 
 
 def _gcv(spectrum: Spectrum, kept: Floats, k: int) -> Floats:
@@ -122,26 +114,29 @@ def _gcv(spectrum: Spectrum, kept: Floats, k: int) -> Floats:
     return np.where(trace < _SATURATED, rss / np.maximum(1 - trace, 1 - _SATURATED) ** 2, np.inf)
 
 
+def _few(spectrum: Spectrum) -> bool:
+    """Are there too few units for their residuals to judge by?"""
+    k, p = spectrum.x.shape
+    return k - p < p / 2
+
+
+def _uncertainty(
+    game: MeasuredGame, rows: Contrasts, spectrum: Spectrum, kept: Floats
+) -> tuple[Floats | None, Floats | None, float]:
+    """Centre of the intervals (None: the values), covariance (None: unknown) and degrees of freedom."""
+    k = len(spectrum.y)
+    if k == len(spectrum.d) or not _few(spectrum):
+        return rows.values(spectrum.coefficients()), *uncertainty_of_share(game, rows, spectrum)
+    return None, rows.mean_squares(spectrum, _by_model(spectrum, kept, k)), k - 1
+
+
 def _by_model(spectrum: Spectrum, kept: Floats, k: int) -> Floats:
-    """(r, r) mean squared error of the shrunk coefficients under the ridge's model, its variances integrated out."""
+    """(r,) mean squared error of the shrunk coefficients under the ridge's model, its variances integrated out."""
     shrunk = 1 / (1 + _VARIANCE_RATIOS[:, None] * spectrum.d**2 / np.mean(spectrum.d**2))  # (ratios, rank)
     rss = np.maximum(shrunk @ spectrum.a**2 + spectrum.left_over, np.finfo(np.float64).tiny)
     likelihood = np.log(shrunk).sum(axis=1) / 2 - k / 2 * np.log(rss)
     posterior = np.exp(likelihood - likelihood.max()) * np.abs(np.gradient(shrunk.mean(axis=1)))
     apart = (kept - (1 - shrunk)) * spectrum.a / spectrum.d
     variance = (rss / k)[:, None] * (1 - shrunk) / spectrum.d**2
-    error = posterior @ (apart**2 + variance) / posterior.sum()
-    return np.diag(error)
-
-
-def _with_bias(spectrum: Spectrum, plain: Floats, kept: Floats) -> Floats:
-    """(r, r) mean squared error of the shrunk coefficients, from the covariance of the plain ones."""
-    covariance = kept[:, None] * plain * kept
-    taken = (1 - kept) * spectrum.a / spectrum.d
-    noise = (1 - kept)[:, None] * plain * (1 - kept)
-    squared_bias = max(float(taken @ taken - np.trace(noise)), 0.0)
-    # bᵀ D b with D's mean variance, as the direction of the bias b is not known.
-    p = len(kept)
-    variance = 2 * np.sum(noise**2) + 4 * squared_bias * np.trace(noise) / p
-    covariance += np.eye(p) * (squared_bias + np.sqrt(variance)) / p
-    return covariance
+    error: Floats = posterior @ (apart**2 + variance) / posterior.sum()
+    return error

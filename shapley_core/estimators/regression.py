@@ -6,11 +6,16 @@ ordinary regression of v(S) - v(∅) - |S| Δ/n on Hz. The row of a complement i
 row with half the difference of its two targets: all that the two have in common, noise aside every interaction of
 even order, is gone.
 
-**Covariance.** (XᵀWX)⁻¹ Xᵀ W diag(e² / (1 - h)²) W X (XᵀWX)⁻¹ with residuals e and leverages h (MacKinnon & White
-1985, HC3): e / (1 - h) is the error of predicting a unit from the others, so this is the jackknife. It is right where
-the errors differ from unit to unit, as with interactions, whose size depends on the coalition's, and rather too wide
-than too narrow where units are few. A unit that is alone in determining a direction (h = 1) has no residual; it gets
-the mean square of the others.
+**Covariance.** (XᵀWX)⁻¹ Xᵀ W diag(e² / (1 - h)) W X (XᵀWX)⁻¹ with residuals e and leverages h (MacKinnon & White 1985,
+HC2): right on average where units err alike, however few they are, and with many units where they do not, as with
+interactions, whose size depends on the coalition's. A unit that is alone in determining a direction (h = 1) has no
+residual; it gets the mean square of the others.
+
+**Degrees of freedom.** The smallest coalitions weigh most, so that a value's variance is the sum of a few large squares
+and many small ones, and is known less well than k - r degrees of freedom say, k the units and r the rank. With c_j the
+share of unit j in the variance of a value, were all to err alike, it has as many as 1 / Σ c_j² units of equal share
+would (Satterthwaite 1946; Bell & McCaffrey 2002, of whose formula this is the diagonal), of which the regression leaves
+(k - r) / k. The intervals take the mean over the contributors, and k - r at most.
 """
 
 from dataclasses import dataclass
@@ -96,10 +101,10 @@ class Contrasts:
         values: Floats = self.equal_share + u @ self.basis
         return values
 
-    def covariance(self, spectrum: "Spectrum", along: Floats) -> Floats:
-        """(n, n) covariance of the Shapley values, from (r, r) of the coefficients along the axes of ``spectrum``."""
+    def mean_squares(self, spectrum: "Spectrum", along: Floats) -> Floats:
+        """(n, n) covariance of the Shapley values, from (r,) variances of coefficients along the spectrum's axes."""
         axes = spectrum.v.T @ self.basis
-        covariance: Floats = axes.T @ along @ axes
+        covariance: Floats = (axes.T * along) @ axes
         return covariance
 
 
@@ -173,18 +178,20 @@ class Spectrum:
         u: Floats = self.v @ (self.a / self.d)
         return u
 
-    def covariance(
+    def uncertainty(
         self,
+        onto: Floats,
         unit: npt.NDArray[np.int64] | None = None,
         unseen: Floats | float = 1.0,
         noise: Floats | float = 0.0,
-    ) -> Floats | None:
-        """(r, r) covariance of the coefficients along the axes (HC3); None without residual degrees of freedom.
+    ) -> tuple[Floats | None, float]:
+        """(n, n) covariance of values (HC2), None where the residuals have no degrees of freedom; and the values' own.
 
         Args:
+            onto: (p, n) the values are the coefficients times this.
             unit: (k,) rows of one unit err together; None: every row is a unit.
             unseen: (k,) share of a row's squared error that counts.
-            noise: (k,) what is added to that, in the square of the weighted target's unit.
+            noise: (k,) what is added to that, and taken for known, in the square of the weighted target's unit.
         """
         axes = self.axes
         residual, precision = self.y - axes @ self.a, np.ones(len(self.y))
@@ -198,20 +205,25 @@ class Spectrum:
         n_units = len(leverage) if unit is None else int(unit.max()) + 1
         df = n_units - len(self.d)
         if df < 1:
-            return None
-        errors = prediction_errors(residual, 1 - leverage)
-        scores = axes * np.copysign(np.sqrt(unseen * errors**2 + noise), errors)[:, None]
+            return None, 1.0
+        errors = errors_of_rows(residual, 1 - leverage)
+        moves = axes @ ((self.v.T @ onto) / self.d[:, None])  # (k, n) of the values, by a row's error of one
+        spread = moves**2 / precision[:, None]
+        moves *= np.copysign(np.sqrt(unseen * errors**2 + noise), errors)[:, None]
+        chance = spread * np.reshape(unseen, (-1, 1))
         if unit is not None:
-            scores = sums_by_unit(scores, unit)
-        scores /= self.d
-        covariance: Floats = scores.T @ scores
-        return covariance
+            moves, spread, chance = (sums_by_unit(rows, unit) for rows in (moves, spread, chance))
+        squares = np.einsum("ki,ki->i", chance, chance)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            effective = np.nanmean(spread.sum(axis=0) ** 2 / squares) * df / n_units
+        covariance: Floats = moves.T @ moves
+        return covariance, float(np.clip(effective, 1, df))
 
 
-def prediction_errors(residual: Floats, free: Floats) -> Floats:
-    """(k,) residuals over their (k,) ``free`` share, 1 - leverage; without one, the others' root mean square."""
+def errors_of_rows(residual: Floats, free: Floats) -> Floats:
+    """(k,) residuals over the root of their (k,) ``free`` share, 1 - leverage; without one, the others' mean square."""
     known = free > _NO_RESIDUAL
-    error: Floats = residual / np.where(known, free, 1.0)
+    error: Floats = residual / np.sqrt(np.where(known, free, 1.0))
     error[~known] = np.sqrt(np.mean(error[known] ** 2)) if known.any() else 0.0
     return error
 
@@ -240,21 +252,18 @@ def attribute_regression(
         :func:`~shapley_core.estimators.result.additive_fit` and :func:`~shapley_core.estimators.result.attribute`.
     """
     n, rank, n_units = len(game.contributors), len(spectrum.d), len(rows.target)
-    values, covariance = rows.values(spectrum.coefficients()), spectrum.covariance()
+    values = rows.values(spectrum.coefficients())
     warnings = undetermined(rank, n - 1, len(game.values))
-    if covariance is None or rank < n - 1:
-        covariance = None
+    covariance, df = spectrum.uncertainty(rows.basis) if rank == n - 1 else (None, 1.0)
+    if covariance is None:
         warnings.append(no_uncertainty(n_units, n))
-    else:
-        covariance = rows.covariance(spectrum, covariance)
     diagnostics |= {
         "rank": rank,
         "condition_number": spectrum.condition_number,
         "n_units": n_units,
-        "degrees_of_freedom": n_units - rank,
+        "degrees_of_freedom": df,
         **additive_fit(game, values),
     }
-    df = max(n_units - rank, 1)
     return attribute(game, estimator, values, covariance, df, confidence, diagnostics, warnings)
 
 

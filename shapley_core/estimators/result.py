@@ -29,7 +29,7 @@ class Attribution:
     Attributes:
         contributors: n names.
         values: (n,) what each contributor is worth; Shapley values sum to ``full_value - null_value``.
-        std_errors: (n,) standard errors.
+        std_errors: (n,) standard errors of ``centre``.
         ci_low: (n,) lower bound of the interval.
         ci_high: (n,) upper bound of the interval.
         null_value: v(∅).
@@ -40,8 +40,10 @@ class Attribution:
         n_coalitions: interior coalitions the estimate rests on.
         confidence: nominal coverage of the intervals, 0 to 1.
         diagnostics: JSON values; ``warnings`` is a list of sentences for people.
-        covariance: (n, n) covariance of the values' errors; None where the coalitions measured do not tell.
-        degrees_of_freedom: of Student's t distribution of a value's error over its standard error.
+        covariance: (n, n) covariance of the errors of ``centre``; None where the coalitions measured do not tell.
+        degrees_of_freedom: of Student's t distribution of such an error over its standard error.
+        centre: (n,) what intervals, probabilities and drawn values are centred on: an estimate without bias, where the
+            values have one in exchange for a smaller error; None: the values.
     """
 
     contributors: tuple[str, ...]
@@ -59,6 +61,7 @@ class Attribution:
     diagnostics: dict[str, Any]
     covariance: Floats | None = None
     degrees_of_freedom: float = math.inf
+    centre: Floats | None = None
 
     @builtins.property  # the field `property` hides the plain name from here on
     def ranks(self) -> npt.NDArray[np.int64]:
@@ -96,14 +99,15 @@ class Attribution:
             return np.full(len(i), np.nan)
         variance = np.diag(self.covariance)
         spread = np.sqrt(np.maximum(variance[i] + variance[j] - 2 * self.covariance[i, j], 0))
-        difference = self.values[i] - self.values[j]
+        centre = self.values if self.centre is None else self.centre
+        difference = centre[i] - centre[j]
         with np.errstate(divide="ignore", invalid="ignore"):
             t = np.where(difference == 0, 0.0, difference / spread)
         above: Floats = special.stdtr(self.degrees_of_freedom, t)
         return above
 
     def drawn_values(self, n_draws: int, rng: np.random.Generator) -> Floats:
-        """(n_draws, n) what the values may be: draws of Student's t around them with their covariance.
+        """(n_draws, n) what the values may be: draws of Student's t around ``centre`` with its covariance.
 
         Raises:
             ValueError: the covariance is not known.
@@ -115,7 +119,7 @@ class Attribution:
         away = rng.normal(size=(n_draws, len(root))) @ root.T
         if math.isfinite(self.degrees_of_freedom):
             away /= np.sqrt(rng.chisquare(self.degrees_of_freedom, size=(n_draws, 1)) / self.degrees_of_freedom)
-        drawn: Floats = self.values + away
+        drawn: Floats = (self.values if self.centre is None else self.centre) + away
         return drawn
 
     def to_frame(self) -> pd.DataFrame:
@@ -158,23 +162,26 @@ def attribute(
     confidence: float,
     diagnostics: dict[str, Any],
     warnings: list[str],
+    centre: Floats | None = None,
 ) -> Attribution:
     """The attribution of a measured game, from the values and their covariance (None: unknown).
 
-    Intervals are value ± t · standard error. ``diagnostics`` gains ``rank_stability`` (expected Kendall correlation
-    between this ranking and one drawn from its uncertainty: 1 when every pair's order is certain, 0 when none is more
-    likely than its reverse) and ``warnings``, to which is added, where it is so, that no two contributors are told
-    apart at ``confidence``, allowing for the number of pairs (Bonferroni).
+    Intervals are centre (None: value) ± t · standard error. ``diagnostics`` gains ``rank_stability`` (expected Kendall
+    correlation between this ranking and one drawn from its uncertainty: 1 when every pair's order is certain, 0 when
+    none is more likely than its reverse; about a half where there is nothing but noise) and ``warnings``, to which is
+    added, where it is so, that no two contributors are told apart at ``confidence``, allowing for the number of pairs
+    (Bonferroni).
     """
     n = len(values)
     std_errors = np.full(n, np.nan) if covariance is None else np.sqrt(np.diag(covariance))
     reach = special.stdtrit(degrees_of_freedom, (1 + confidence) / 2) * std_errors
+    middle = values if centre is None else centre
     attribution = Attribution(
         contributors=game.contributors,
         values=values,
         std_errors=std_errors,
-        ci_low=values - reach,
-        ci_high=values + reach,
+        ci_low=middle - reach,
+        ci_high=middle + reach,
         null_value=game.null_value,
         full_value=game.full_value,
         property=game.property,
@@ -185,6 +192,7 @@ def attribute(
         diagnostics=diagnostics,
         covariance=covariance,
         degrees_of_freedom=degrees_of_freedom,
+        centre=centre,
     )
     above = attribution.probability_of_order(*np.triu_indices(n, 1))
     order_stands = np.maximum(above, 1 - above)

@@ -7,7 +7,7 @@ from math import comb, factorial
 
 import numpy as np
 import pytest
-from closed_form import GAMES, measure, moebius, play, random_game, sqrt_sum
+from closed_form import GAMES, airport, measure, moebius, play, random_game, sqrt_sum
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -182,6 +182,10 @@ def test_polyshap_is_generalised_least_squares_by_its_dense_formulas():
     everything = np.arange(len(y))
     whole = solve(everything)
     moved = np.array([solve(np.delete(everything, out)) - whole for out in everything]) @ rows.basis
+    # A unit's error: of what it is off by, as told from the others, the part that is left with it in the regression.
+    precise = np.linalg.inv(np.eye(len(y)) + ratio * similarity)
+    without = precise - precise @ x @ np.linalg.solve(x.T @ precise @ x, x.T @ precise)
+    moved *= np.sqrt(np.diag(without) / np.diag(precise))[:, None]
     result = get_estimator("polyshap")(game)
     assert result.diagnostics["interaction_share"] == pytest.approx(share)
     np.testing.assert_allclose(result.values, rows.values(whole), atol=1e-9)
@@ -250,22 +254,23 @@ def test_nothing_to_tell_is_said():
     noise = np.random.default_rng(1).normal(size=2**10)
     game = measured(lambda z: noise[z @ (1 << np.arange(10))], "leverage", n=10, m=40)
     result = get_estimator("odd_ridge")(game)
-    assert result.diagnostics["rank_stability"] < 0.5
+    assert result.diagnostics["rank_stability"] < 0.65
     assert any("do not read the values as a ranking" in warning for warning in result.diagnostics["warnings"])
 
 
 # --- uncertainty ------------------------------------------------------------------------------------
 
 
-def test_standard_errors_are_the_jackknife():
+def test_standard_errors_are_hc2():
     game = play(sqrt_sum(8), "leverage", 80, 3, noise=0.5)
     rows = Contrasts.of(game, kernel_weight_by_size(game.membership))
     whole = Spectrum.of(rows.x, rows.target, rows.weight).coefficients()
     covariance = np.zeros((7, 7))
     for out in range(len(rows.target)):
         x, y, w = (np.delete(part, out, axis=0) for part in (rows.x, rows.target, rows.weight))
-        away = np.linalg.solve(x.T * w @ x, x.T @ (w * y)) - whole
-        covariance += np.outer(away, away)
+        without = np.linalg.solve(x.T * w @ x, x.T @ (w * y))
+        left = (rows.target - rows.x @ whole)[out] / (rows.target - rows.x @ without)[out]  # 1 - leverage
+        covariance += left * np.outer(without - whole, without - whole)
     expected = np.sqrt(np.diag(rows.basis.T @ covariance @ rows.basis))
     np.testing.assert_allclose(get_estimator("leverage_shap")(game).std_errors, expected, rtol=1e-8)
 
@@ -293,6 +298,29 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say(name, design, low,
     results = [get_estimator(name)(play(closed, design, 144, seed, noise=0.5)) for seed in range(60)]
     covered = [(r.ci_low <= closed.values) & (closed.values <= r.ci_high) for r in results]
     assert low <= np.mean(covered) <= 0.99
+
+
+@pytest.mark.parametrize(("make", "n", "m"), [(airport, 20, 200), (airport, 100, 1000), (moebius, 20, 100)])
+def test_the_interval_of_who_is_far_from_the_others_covers_as_often(make, n, m):
+    """The ridge draws in most whoever towers over all; their interval must not go with it."""
+    closed = make(n)
+    top = np.argmax(np.abs(closed.values - closed.values.mean()))
+    results = [get_estimator("odd_ridge")(play(closed, "leverage", m, seed, noise=0.5)) for seed in range(60)]
+    assert np.mean([(r.ci_low <= closed.values)[top] & (closed.values <= r.ci_high)[top] for r in results]) >= 0.88
+
+
+def test_what_is_said_of_shrunk_values_is_centred_on_those_that_are_not():
+    game = play(sqrt_sum(12), "paired", 144, 0, noise=1.0)
+    result = get_estimator("odd_ridge")(game)
+    plain = result.centre
+    assert result.diagnostics["shrinkage"] > 0.1
+    assert np.ptp(plain) > np.ptp(result.values) and plain.sum() == pytest.approx(result.values.sum())
+    np.testing.assert_allclose((result.ci_low + result.ci_high) / 2, plain)
+    i, j = np.argmax(plain), np.argmin(plain)
+    t = (plain[i] - plain[j]) / np.sqrt(np.array([1, -1]) @ result.covariance[np.ix_([i, j], [i, j])] @ [1, -1])
+    assert result.probability_above[i, j] == pytest.approx(stats.t.cdf(t, result.degrees_of_freedom))
+    drawn = result.drawn_values(20_000, np.random.default_rng(0))
+    np.testing.assert_allclose(drawn.mean(axis=0), plain, atol=0.05 * result.std_errors.max())
 
 
 def test_probability_above_by_hand():

@@ -7,6 +7,7 @@ from math import comb
 import numpy as np
 import pytest
 from closed_form import measure, random_game
+from scipy.stats import t
 
 from shapley_core.errors import UserError
 from shapley_core.estimators import ESTIMATORS, exact, get_estimator, kernel_shap
@@ -32,19 +33,30 @@ def covert_lee(game):
     return inverse @ (b - one * excess / (one @ inverse @ one))
 
 
-def naive_jackknife(game):
-    """Standard errors by leaving each unit out in turn and solving the constrained regression's KKT system anew."""
+def naive_hc2(game):
+    """Standard errors by leaving each unit out in turn and solving the constrained regression's KKT system anew.
+
+    A unit's error is the geometric mean of what it is off by with it and without it in the regression.
+    """
     n = len(game.contributors)
 
     def solve(rows):
-        z, w, t = game.membership[rows] * 1.0, game.weight[rows], game.values[rows] - game.null_value
+        z, w, y = game.membership[rows] * 1.0, game.weight[rows], game.values[rows] - game.null_value
         kkt = np.block([[z.T * w @ z, np.ones((n, 1))], [np.ones((1, n)), np.zeros((1, 1))]])
-        right = np.append(z.T @ (w * t), game.full_value - game.null_value)
+        right = np.append(z.T @ (w * y), game.full_value - game.null_value)
         return np.linalg.solve(kkt, right)[:n]
 
+    def off(values, rows):
+        """What the unit's coalition, or half the difference of its two, is off by."""
+        errors = (game.values - game.null_value - game.membership @ values)[rows]
+        return errors[0] if len(errors) == 1 else (errors[0] - errors[1]) / 2
+
     unit = np.where(game.pair >= 0, game.pair, 1000 + np.arange(len(game.pair)))
-    whole = solve(unit >= 0)
-    return np.sqrt(sum((solve(unit != out) - whole) ** 2 for out in np.unique(unit)))
+    whole, variance = solve(unit >= 0), np.zeros(n)
+    for out in np.unique(unit):
+        without = solve(unit != out)
+        variance += (without - whole) ** 2 * off(whole, unit == out) / off(without, unit == out)
+    return np.sqrt(variance)
 
 
 # --- games whose values are known ---------------------------------------------------------------------------
@@ -131,9 +143,9 @@ def test_estimates_converge_to_the_exact_values():
 
 
 @pytest.mark.parametrize(("design", "m"), [("iid", 80), ("paired", 120)])
-def test_standard_errors_are_the_jackknife_over_units(design, m):
+def test_standard_errors_are_hc2_over_units(design, m):
     game = measure(random_game(8, 4), 8, design, m, seed=1)
-    np.testing.assert_allclose(kernel_shap(game).std_errors, naive_jackknife(game), rtol=1e-6)
+    np.testing.assert_allclose(kernel_shap(game).std_errors, naive_hc2(game), rtol=1e-6)
 
 
 def test_torn_pairs_are_units_of_their_own():
@@ -141,7 +153,7 @@ def test_torn_pairs_are_units_of_their_own():
     torn = replace(game, pair=np.where(game.pair < 20, -1, game.pair))
     result = kernel_shap(torn)
     assert result.diagnostics["n_units"] == 40 + 40
-    np.testing.assert_allclose(result.std_errors, naive_jackknife(torn), rtol=1e-6)
+    np.testing.assert_allclose(result.std_errors, naive_hc2(torn), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -157,12 +169,35 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say(design, interactio
 
 
 def test_intervals_are_t_quantiles_times_standard_errors():
-    # 12 units, 8 contributors: 5 degrees of freedom; t quantile for 90 % from a printed table: 2.015.
     result = kernel_shap(measure(random_game(8, 1), 8, "paired", 24), confidence=0.9)
-    assert result.diagnostics["degrees_of_freedom"] == 5
+    reach = t.ppf(0.95, result.diagnostics["degrees_of_freedom"]) * result.std_errors
     assert result.confidence == 0.9
-    np.testing.assert_allclose(result.ci_high - result.values, 2.015 * result.std_errors, rtol=1e-3)
-    np.testing.assert_allclose(result.values - result.ci_low, 2.015 * result.std_errors, rtol=1e-3)
+    np.testing.assert_allclose(result.ci_high - result.values, reach)
+    np.testing.assert_allclose(result.values - result.ci_low, reach)
+
+
+def test_degrees_of_freedom_are_those_of_the_variance():
+    """Where units err alike, the variance of a variance's estimate says how many there are: 2 / df of its square."""
+    game, rng = (
+        replace(measure(lambda z: z.sum(axis=1) * 1.0, 8, "paired", 60), weight=np.ones(60)),
+        np.random.default_rng(0),
+    )
+    results = [kernel_shap(replace(game, values=game.values + rng.normal(size=60))) for _ in range(2000)]
+    variance = np.array([result.std_errors**2 for result in results])
+    seen = np.mean(2 * variance.mean(axis=0) ** 2 / variance.var(axis=0))
+    said = {result.diagnostics["degrees_of_freedom"] for result in results}
+    assert len(said) == 1 and said.pop() == pytest.approx(seen, rel=0.2)
+    assert seen < 18  # 30 units less 7 values would be 23
+
+
+def test_standard_errors_are_right_on_average():
+    game, rng = (
+        replace(measure(lambda z: z.sum(axis=1) * 1.0, 8, "paired", 30), weight=np.ones(30)),
+        np.random.default_rng(0),
+    )
+    results = [kernel_shap(replace(game, values=game.values + rng.normal(size=30))) for _ in range(2000)]
+    true = np.var([result.values for result in results], axis=0)
+    np.testing.assert_allclose(np.mean([result.std_errors**2 for result in results], axis=0), true, rtol=0.15)
 
 
 def test_as_many_units_as_contributors_give_wide_intervals():

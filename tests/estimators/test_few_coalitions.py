@@ -19,7 +19,7 @@ def test_they_cover_and_are_of_use(make, low) -> None:
     covered = np.mean([(r.ci_low <= closed.values) & (closed.values <= r.ci_high) for r in results])
     width = np.median([r.ci_high - r.ci_low for r in results]) / closed.spread
     assert low <= covered <= 0.999
-    assert width < 1.5  # HC3 says 4 to 10
+    assert width < 1.5  # the residuals say 4 to 10
 
 
 def test_against_the_dense_formulas() -> None:
@@ -45,7 +45,7 @@ def test_against_the_dense_formulas() -> None:
     found = odd_ridge._by_model(spectrum, kept, 12)
     # Ours leaves out what the errors of two axes have in common.
     axes = spectrum.v
-    np.testing.assert_allclose(found, np.diag(np.diag(axes.T @ expected @ axes)), rtol=1e-8)
+    np.testing.assert_allclose(found, np.diag(axes.T @ expected @ axes), rtol=1e-8)
 
 
 def test_ample_coalitions_keep_their_intervals() -> None:

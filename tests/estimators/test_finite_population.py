@@ -7,7 +7,7 @@ import pytest
 from closed_form import measure, moebius, play, random_game
 
 from shapley_core.estimators import get_estimator
-from shapley_core.estimators.finite_population import covariance_of_share, noise_variance, seen_share
+from shapley_core.estimators.finite_population import noise_variance, seen_share, uncertainty_of_share
 from shapley_core.estimators.regression import Contrasts
 from shapley_core.estimators.size_curve import size_curve
 from shapley_core.games.designs.by_size import kernel_weight_by_size
@@ -34,12 +34,15 @@ def test_without_noise_nothing_is_left_to_chance_when_all_is_measured(design):
     spectrum = rows.spectrum()
     noise = noise_variance(game, rows)
     # A random game is noise to the regression; with the share of all, each unit's error is that noise alone.
-    axes = spectrum.x @ (spectrum.v / spectrum.d) / spectrum.d
-    half = axes * np.sqrt(noise * rows.weight * np.where(rows.lone, 1, 0.5))[:, None]
+    moves = spectrum.x @ np.linalg.solve(spectrum.x.T @ spectrum.x, rows.basis)
+    half = moves * np.sqrt(noise * rows.weight * np.where(rows.lone, 1, 0.5))[:, None]
     expected = half.T @ half
-    np.testing.assert_allclose(covariance_of_share(game, rows, spectrum), expected, rtol=1e-9, atol=1e-12)
+    found, df = uncertainty_of_share(game, rows, spectrum)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    assert df == len(rows.target) - 5  # what is left to chance has no say
     rows = rows_of(part)
-    assert not np.allclose(covariance_of_share(part, rows, rows.spectrum()), rows.spectrum().covariance())
+    plain = rows.spectrum().uncertainty(rows.basis)[0]
+    assert not np.allclose(uncertainty_of_share(part, rows, rows.spectrum())[0], plain)
 
 
 @pytest.mark.parametrize("design", ["leverage", "iid"])
@@ -72,7 +75,8 @@ def test_a_small_share_changes_nothing():
     assert seen_share(game).max() <= 0.05
     rows = rows_of(game)
     spectrum = rows.spectrum()
-    np.testing.assert_array_equal(covariance_of_share(game, rows, spectrum), spectrum.covariance())
+    for found, plain in zip(uncertainty_of_share(game, rows, spectrum), spectrum.uncertainty(rows.basis), strict=True):
+        np.testing.assert_array_equal(found, plain)
 
 
 def test_half_of_all_coalitions_cover_as_often_as_they_say():

@@ -158,7 +158,7 @@ def report(out: Path) -> None:
 
 
 def _tables(table: pd.DataFrame) -> str:
-    """Median error by game and method at 4n and 10n, coverage of all at 10n and more and of the default, milliseconds."""
+    """Median error at 4n and 10n, coverage of all methods at 10n and more and of the default, milliseconds."""
     lines = ["<!-- written by python -m benchmarks.estimators report -->", ""]
     for times in (4, 10):
         chosen = table[table["m"] == times * table["n"]]

@@ -101,7 +101,7 @@ def drawings(data: "ReportData") -> dict[str, Callable[[], Figure]]:
 
 
 def values_figure(attribution: Attribution) -> Figure:
-    """Horizontal bars of the values with their intervals, the largest on top."""
+    """Horizontal bars of the values with their intervals, the largest on top; dots where these are centred apart."""
     order = np.argsort(attribution.ranks)
     left_out = len(order) - 2 * BARS_PER_END
     # An empty row stands for those left out.
@@ -113,6 +113,8 @@ def values_figure(attribution: Attribution) -> Figure:
     values = attribution.values[shown]
     axes.barh(places, values, height=0.62, color=np.where(values < 0, SECOND, ACCENT), alpha=0.75)
     axes.hlines(places, attribution.ci_low[shown], attribution.ci_high[shown], color=INK, linewidth=1.3)
+    if attribution.centre is not None:
+        axes.scatter(attribution.centre[shown], places, s=9, color=INK, zorder=3)
     axes.axvline(0, color=MUTED, linewidth=0.8)
     if left_out > 1:
         axes.annotate(

@@ -64,6 +64,14 @@ def test_bars_stand_at_the_values(valuation):
     assert bounds == sorted(zip(attribution.ci_low, attribution.ci_high, strict=True))
 
 
+def test_dots_stand_where_intervals_are_centred(valuation):
+    attribution = valuation().attribution
+    centre = attribution.values + np.arange(6)
+    axes = figures.values_figure(replace(attribution, centre=centre)).axes[0]
+    (dots,) = (collection for collection in axes.collections if len(collection.get_offsets()) == 6)
+    assert sorted(dots.get_offsets()[:, 0]) == sorted(centre)
+
+
 def test_only_the_ends_of_a_long_ranking_are_drawn(valuation):
     data = valuation([f"artist {i:03d}" for i in range(60)], 150)
     axes = figures.values_figure(data.attribution).axes[0]

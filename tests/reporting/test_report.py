@@ -194,6 +194,14 @@ def test_warnings_of_the_run_and_of_the_estimate_stand_on_top(valuation):
     assert items[:2] == ["One image was skipped.", "Measure more."]
 
 
+def test_says_so_where_intervals_are_not_centred_on_the_values(valuation):
+    data = valuation()
+    for centre, said in ((None, False), (data.attribution.values + 1, True)):
+        texts = Page(render_report(replace(data, attribution=replace(data.attribution, centre=centre)))).texts
+        assert any("the dots, which lines are centred on" in text for text in texts["figcaption"]) is said
+        assert any("need not be in the middle of its interval" in text for text in texts["li"]) is said
+
+
 def test_all_of_many_contributors_are_in_the_table(valuation):
     names = [f"artist {i:03d}" for i in range(90)]
     page = Page(render_report(valuation(names, 190)))

@@ -14,10 +14,10 @@ A coalition weighs what its design says: with the paper's, the number of times i
 
 **When.** To compare with the paper. ``leverage_shap`` needs fewer coalitions for the same error.
 
-**Uncertainty.** Analytic: each unit (a complementary pair, else a coalition) is left out in turn, with its weight, in
-closed form (HC3), with (units - (n - 1)) degrees of freedom. Resampling the units with replacement, as the bootstrap
-does, tells the same where they are many; where they are few, most of its replicates do not determine the values, and
-it solves the regression a thousand times. v(∅) and v(N) are taken as they are: an error in their measurement shifts
+**Uncertainty.** Analytic: each unit (a complementary pair, else a coalition) errs by itself (HC2,
+:mod:`~shapley_core.estimators.regression`). Resampling the units with replacement, as the bootstrap does, tells the
+same where they are many; where they are few, most of its replicates do not determine the values, and it solves the
+regression a thousand times. v(∅) and v(N) are taken as they are: an error in their measurement shifts
 all values about alike, and no interval covers it.
 """
 

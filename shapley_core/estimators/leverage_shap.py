@@ -14,7 +14,7 @@ here it is exact whatever the draw, after failed measurements and in any part of
 **When.** The default among unbiased estimators: at m = 4n and more, or wherever measurements have little noise.
 Below, or where noise is large, ``odd_ridge`` errs less.
 
-**Uncertainty.** Analytic (HC3), with (units - (n - 1)) degrees of freedom. It takes the coalitions for a small part
+**Uncertainty.** Analytic (HC2, :mod:`~shapley_core.estimators.regression`). It takes the coalitions for a small part
 of all: where most were measured and noise is small, intervals are too wide. v(∅) and v(N) are taken as they are: an
 error in their measurement shifts all values alike, and no interval covers it.
 """

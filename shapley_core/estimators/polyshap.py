@@ -13,10 +13,10 @@ this is PolySHAP itself; where interactions do not show, it is ``leverage_shap``
 **When.** For tables without complementary pairs, as of the design ``iid``. A pair takes all pairwise interactions out
 by itself ("pairing equals PolySHAP", ibid.): on paired designs the values are those of ``leverage_shap``.
 
-**Uncertainty.** Each unit is left out in turn, the ridge kept, with (units - (n - 1)) degrees of freedom. In closed
-form: with V = I + τ²/σ² K the covariance that interactions give the units, G = (XᵀV⁻¹X)⁻¹XᵀV⁻¹ and P = V⁻¹ - V⁻¹XG,
-unit j is off by e_j = (Py)_j / P_jj as predicted from the others (Dubrule 1983), and leaving it out moves the
-coefficients by G's column j times e_j. With V = I that is HC3.
+**Uncertainty.** The ridge is taken for known. With V = I + τ²/σ² K the covariance that interactions give the units, G =
+(XᵀV⁻¹X)⁻¹XᵀV⁻¹ and P = V⁻¹ - V⁻¹XG, unit j is off by (Py)_j / P_jj as predicted from the others (Dubrule 1983), and by
+(Py)_j / (V⁻¹)_jj with itself in the regression. The geometric mean of the two is its error, which moves the
+coefficients by G's column j. With V = I that is HC2 (:mod:`~shapley_core.estimators.regression`).
 
 Time grows with the cube of the number of units. So above 2,500 units no interactions are fitted: the values are those
 of ``leverage_shap`` then, and a warning says so.

@@ -227,7 +227,7 @@ def scale() -> None:
     Seconds of computing, so that they mean the same on a machine that does other work, too; one core does it all.
     """
     rows = []
-    for n, m in ((258, 1000), (500, 5000), (1000, 5000), (1000, 20000)):
+    for n, m in ((100, 1000), (100, 5000), (100, 20000), (258, 1000), (500, 5000), (1000, 5000), (1000, 20000)):
         for design, estimator in (
             ("iid", "kernel_shap"),
             ("leverage", "leverage_shap"),

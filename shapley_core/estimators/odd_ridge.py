@@ -117,7 +117,7 @@ def _gcv(spectrum: Spectrum, kept: Floats, k: int) -> Floats:
 def _few(spectrum: Spectrum) -> bool:
     """Are there too few units for their residuals to judge by?"""
     k, p = spectrum.x.shape
-    return k - p < p / 2
+    return bool(k - p < p / 2)
 
 
 def _uncertainty(

@@ -76,7 +76,7 @@ def odd_ridge(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) ->
         UserError: the design does not fit, or the game is not sound.
     """
     accept(game, "odd_ridge")
-    n = len(game.contributors)
+    game, n = game.sorted(), len(game.contributors)
     rows = Contrasts.of(game, kernel_weight_by_size(game.membership), size_curve(game))
     spectrum, ratio = rows.spectrum(), 0.0
     k, rank = len(rows.target), len(spectrum.d)

@@ -43,6 +43,7 @@ def polyshap(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) -> 
         UserError: the design does not fit, or the game is not sound.
     """
     accept(game, "polyshap")
+    game = game.sorted()
     rows = Contrasts.of(game, kernel_weight_by_size(game.membership))
     spectrum, ratio, n_units = rows.spectrum(), 0.0, len(rows.target)
     warnings = []

@@ -19,7 +19,6 @@ scikit-learn, which the light half does not need otherwise.
 **Uncertainty.** That of the correction.
 """
 
-from dataclasses import replace
 from math import factorial
 from typing import Any
 
@@ -61,14 +60,7 @@ def tree_msr(game: MeasuredGame, *, confidence: float = 0.95, seed: int = 0) -> 
     accept(game, "tree_msr")
     boosting = _boosting()
     # Sums of floats hang on their order, and so do splits: rows are put in an order of their membership.
-    order = np.lexsort(np.packbits(game.membership, axis=1).T)
-    sorted_game = replace(
-        game,
-        membership=game.membership[order],
-        values=game.values[order],
-        weight=game.weight[order],
-        pair=game.pair[order],
-    )
+    sorted_game = game.sorted()
     fold = folds(sorted_game, "tree_msr", _FOLDS, seed)
     fold_of_row = fold[units(sorted_game.pair)]
     n = len(game.contributors)

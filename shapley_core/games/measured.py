@@ -47,6 +47,17 @@ class MeasuredGame:
     orders: npt.NDArray[np.int64] = field(default_factory=no_orders)
     unions: tuple[int, ...] = ()
 
+    def sorted(self) -> "MeasuredGame":
+        """The same with its rows in an order of their membership, for what would hang on the order they came in."""
+        order = np.lexsort(np.packbits(self.membership, axis=1).T)
+        return replace(
+            self,
+            membership=self.membership[order],
+            values=self.values[order],
+            weight=self.weight[order],
+            pair=self.pair[order],
+        )
+
     def first(self, m: int) -> "MeasuredGame":
         """The game as if measuring had stopped after its first ``m`` coalitions."""
         return replace(

@@ -1,5 +1,6 @@
 """Interactions as errors that hang together: the features' inner products, the variances, and what is gained."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -67,6 +68,20 @@ def test_too_many_to_fit_are_left_alone(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr("shapley_core.estimators.interactions.MOST_UNITS", 99)
     np.testing.assert_array_equal(get_estimator("odd_ridge")(game).values, plain.values)
+
+
+@pytest.mark.parametrize("design", ["iid", "leverage"])
+@pytest.mark.parametrize("name", ["odd_ridge", "polyshap"])
+def test_what_is_read_does_not_hang_on_the_order_of_rows(monkeypatch, name, design):
+    game = measure(third, 10, design, 300, noise=0.5)
+    monkeypatch.setattr("shapley_core.estimators.interactions._UNITS_FOR_RATIO", 40)
+    order = np.random.default_rng(0).permutation(300)
+    other = replace(
+        game, **{field: getattr(game, field)[order] for field in ("membership", "values", "weight", "pair")}
+    )
+    one, two = get_estimator(name)(game), get_estimator(name)(other)
+    np.testing.assert_allclose(two.values, one.values, rtol=1e-9)
+    np.testing.assert_allclose(two.std_errors, one.std_errors, rtol=1e-9)
 
 
 def test_variances_are_found():

@@ -18,7 +18,7 @@ by itself ("pairing equals PolySHAP", ibid.): on paired designs the values are t
 (Py)_j / (V⁻¹)_jj with itself in the regression. The geometric mean of the two is its error, which moves the
 coefficients by G's column j. With V = I that is HC2 (:mod:`~shapley_core.estimators.regression`).
 
-Time grows with the cube of the number of units. So above 2,500 units no interactions are fitted: the values are those
+Time grows with the cube of the number of units. So above 1,000 units no interactions are fitted: the values are those
 of ``leverage_shap`` then, and a warning says so.
 """
 

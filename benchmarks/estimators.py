@@ -50,7 +50,7 @@ _DEFAULTS = {"odd_ridge": "leverage", "odd_ridge, paired": "paired"}
 _MORE = 4
 #: Contributors of the largest game that a slow method is asked for: seconds for a repetition with twenty.
 _UP_TO = {"tree_msr": 10}
-#: Where coalitions are not in pairs, its time grows with the cube of their number: a minute at 5,000.
+#: Above that it fits no interactions, and is leverage_shap.
 _POLYSHAP_UP_TO = 1000
 #: It draws the same orders, and gives the same values.
 _SAME_AS_PYDVL = "shapiq PermutationSamplingSV"

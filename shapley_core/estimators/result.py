@@ -99,8 +99,7 @@ class Attribution:
             return np.full(len(i), np.nan)
         variance = np.diag(self.covariance)
         spread = np.sqrt(np.maximum(variance[i] + variance[j] - 2 * self.covariance[i, j], 0))
-        centre = self.values if self.centre is None else self.centre
-        difference = centre[i] - centre[j]
+        difference = self._middle[i] - self._middle[j]
         with np.errstate(divide="ignore", invalid="ignore"):
             t = np.where(difference == 0, 0.0, difference / spread)
         above: Floats = special.stdtr(self.degrees_of_freedom, t)
@@ -119,8 +118,13 @@ class Attribution:
         away = rng.normal(size=(n_draws, len(root))) @ root.T
         if math.isfinite(self.degrees_of_freedom):
             away /= np.sqrt(rng.chisquare(self.degrees_of_freedom, size=(n_draws, 1)) / self.degrees_of_freedom)
-        drawn: Floats = (self.values if self.centre is None else self.centre) + away
+        drawn: Floats = self._middle + away
         return drawn
+
+    @builtins.property  # the field `property` hides the plain name from here on
+    def _middle(self) -> Floats:
+        """(n,) what ``covariance`` is the uncertainty of."""
+        return self.values if self.centre is None else self.centre
 
     def to_frame(self) -> pd.DataFrame:
         """One row per contributor, sorted by rank: the content of ``values.parquet``."""

@@ -176,13 +176,16 @@ def test_intervals_are_t_quantiles_times_standard_errors():
     np.testing.assert_allclose(result.values - result.ci_low, reach)
 
 
+def of_units_that_err_alike(m):
+    """What is made of one design, all coalitions weighing the same, measured 2,000 times with noise of one."""
+    game = replace(measure(lambda z: z.sum(axis=1) * 1.0, 8, "paired", m), weight=np.ones(m))
+    rng = np.random.default_rng(0)
+    return [kernel_shap(replace(game, values=game.values + rng.normal(size=m))) for _ in range(2000)]
+
+
 def test_degrees_of_freedom_are_those_of_the_variance():
     """Where units err alike, the variance of a variance's estimate says how many there are: 2 / df of its square."""
-    game, rng = (
-        replace(measure(lambda z: z.sum(axis=1) * 1.0, 8, "paired", 60), weight=np.ones(60)),
-        np.random.default_rng(0),
-    )
-    results = [kernel_shap(replace(game, values=game.values + rng.normal(size=60))) for _ in range(2000)]
+    results = of_units_that_err_alike(60)
     variance = np.array([result.std_errors**2 for result in results])
     seen = np.mean(2 * variance.mean(axis=0) ** 2 / variance.var(axis=0))
     said = {result.diagnostics["degrees_of_freedom"] for result in results}
@@ -191,11 +194,7 @@ def test_degrees_of_freedom_are_those_of_the_variance():
 
 
 def test_standard_errors_are_right_on_average():
-    game, rng = (
-        replace(measure(lambda z: z.sum(axis=1) * 1.0, 8, "paired", 30), weight=np.ones(30)),
-        np.random.default_rng(0),
-    )
-    results = [kernel_shap(replace(game, values=game.values + rng.normal(size=30))) for _ in range(2000)]
+    results = of_units_that_err_alike(30)
     true = np.var([result.values for result in results], axis=0)
     np.testing.assert_allclose(np.mean([result.std_errors**2 for result in results], axis=0), true, rtol=0.15)
 

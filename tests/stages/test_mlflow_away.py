@@ -1,6 +1,5 @@
 """A valuation whose MLflow is down, silent or slow ends all the same, with every result but the run in MLflow."""
 
-import itertools
 import os
 import socket
 import subprocess
@@ -66,31 +65,37 @@ def finish(measured: tuple[Chain, list[int]], address: str) -> str:
 
 
 @contextmanager
-def relay(target: str, forward: Callable[[socket.socket, socket.socket], None]) -> Iterator[str]:
-    """The address of a port that passes every connection on to ``target``, its answers by ``forward``."""
+def relay(target: str, forward: Callable[[socket.socket, socket.socket], None], opened: threading.Event) -> Iterator[str]:
+    """The address of a port that passes every connection on to ``target``, its answers by ``forward``.
+
+    ``opened`` is set when the client has its run and sends the first of what belongs into it: how many parts an answer
+    comes in is the machine's business, so nothing can be told by counting them.
+    """
     there = urlsplit(target)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        opened: list[socket.socket] = []
+        connections: list[socket.socket] = []
 
-        def pump(source: socket.socket, sink: socket.socket) -> None:
+        def ask(client: socket.socket, upstream: socket.socket) -> None:
             with suppress(OSError):
-                while data := source.recv(65536):
-                    sink.sendall(data)
+                while data := client.recv(65536):
+                    if b"/runs/log-batch" in data:
+                        opened.set()
+                    upstream.sendall(data)
 
         def serve() -> None:
             with suppress(OSError):
                 while True:
                     client, _ = server.accept()
                     upstream = socket.create_connection((there.hostname, there.port))
-                    opened.extend((client, upstream))
-                    for run, ends in ((pump, (client, upstream)), (forward, (upstream, client))):
+                    connections.extend((client, upstream))
+                    for run, ends in ((ask, (client, upstream)), (forward, (upstream, client))):
                         threading.Thread(target=run, args=ends, daemon=True).start()
 
         threading.Thread(target=serve, daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.getsockname()[1]}"
         finally:
-            for connection in opened:
+            for connection in connections:
                 connection.close()
 
 
@@ -109,17 +114,17 @@ def test_nobody_answers(measured: tuple[Chain, list[int]]) -> None:
 
 
 def test_answers_come_late(measured: tuple[Chain, list[int]], mlflow_server: str) -> None:
-    answers = itertools.count()
+    opened = threading.Event()
 
     def late(source: socket.socket, sink: socket.socket) -> None:
-        # What opens the run and says its settings is answered at once; then every part of an answer comes three seconds
-        # late, before the client gives up, and far too late for it all.
+        # What opens the run is answered at once; then every part of an answer comes three seconds late, before the
+        # client gives up, and far too late for it all.
         with suppress(OSError):
             while data := source.recv(65536):
-                time.sleep(3 if next(answers) >= 12 else 0)
+                time.sleep(3 if opened.is_set() else 0)
                 sink.sendall(data)
 
-    with relay(mlflow_server, late) as address:
+    with relay(mlflow_server, late, opened) as address:
         printed = finish(measured, address)
     assert "took only a part of it (it was not done after 30 s)" in printed
     # The run is there to look at, with what is small and important.
@@ -130,13 +135,13 @@ def test_answers_come_late(measured: tuple[Chain, list[int]], mlflow_server: str
 
 
 def test_it_falls_silent_in_the_middle(measured: tuple[Chain, list[int]], mlflow_server: str) -> None:
-    answers = itertools.count()
+    opened = threading.Event()
 
     def some(source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
-            while (data := source.recv(65536)) and next(answers) < 5:
+            while (data := source.recv(65536)) and not opened.is_set():
                 sink.sendall(data)
 
-    with relay(mlflow_server, some) as address:
+    with relay(mlflow_server, some, opened) as address:
         printed = finish(measured, address)
     assert "took only a part of it" in printed and "timed out" in printed

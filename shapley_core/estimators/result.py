@@ -204,8 +204,8 @@ def attribute(
     diagnostics["warnings"] = warnings
     if np.any(std_errors > 0) and order_stands.max() < 1 - (1 - confidence) / len(above):
         warnings.append(
-            f"No two contributors can be told apart at {confidence:.0%} confidence: do not read the values as a "
-            "ranking. Measure more coalitions."
+            f"No two contributors can be told apart at {confidence:.0%} confidence, allowing for the number of pairs: "
+            "do not read the values as a ranking. Measure more coalitions."
         )
     if together := _always_together(game):
         warnings.append(

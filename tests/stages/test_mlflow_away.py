@@ -65,7 +65,9 @@ def finish(measured: tuple[Chain, list[int]], address: str) -> str:
 
 
 @contextmanager
-def relay(target: str, forward: Callable[[socket.socket, socket.socket], None], opened: threading.Event) -> Iterator[str]:
+def relay(
+    target: str, forward: Callable[[socket.socket, socket.socket], None], opened: threading.Event
+) -> Iterator[str]:
     """The address of a port that passes every connection on to ``target``, its answers by ``forward``.
 
     ``opened`` is set when the client has its run and sends the first of what belongs into it: how many parts an answer

@@ -23,6 +23,14 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class DigitsConfig(Section):
+    """Who is a contributor of scikit-learn's digits."""
+
+    contributors_per_digit: int = Field(
+        1, ge=1, le=50, description="contributors that share a digit class, a stretch of the file each"
+    )
+
+
 class Cifar100Config(Section):
     """Which classes of CIFAR-100 are contributors."""
 
@@ -87,6 +95,7 @@ class DataConfig(Section):
     resolution: int = Field(ge=4, le=2048, description="pixels per side; images are resized to it")
     mode: Literal["L", "RGB"] = Field(description="Pillow mode of the training images: L (grey) or RGB")
     skip_bad_images: bool = Field(False, description="count and skip unreadable images instead of stopping")
+    digits: DigitsConfig = DigitsConfig()
     cifar100: Cifar100Config = Cifar100Config()
     celebahq: CelebAHQConfig = CelebAHQConfig()
     artbench: ArtBenchConfig = ArtBenchConfig()

@@ -65,6 +65,7 @@ def evaluation(
             plan=planned.outputs["coalitions"],
             reference=game.outputs["game"],
             start=starts[removal.start],
+            store=store,
         )
         for method, removal in REMOVAL_METHODS.items()
     }
@@ -110,6 +111,8 @@ def evaluation(
         plan=planned.outputs["coalitions"],
         attributions=attributed.outputs["attributions"],
         retrained=tables["retraining"].outputs["measured"],
+        game=drawn["retraining"].outputs["game"],
+        store=store,
     )
     counterfactuals = measured_by("retraining", top)
     judged = evaluate(

@@ -478,7 +478,7 @@ class EvaluationConfig(Section):
     alphas: tuple[float, ...] = Field((0.25, 0.5, 0.75), min_length=1, description="shares of contributors held out")
     n_held_out: int = Field(100, ge=2, description="held-out coalitions of each share and set; fewer where there are")
     n_sets: int = Field(
-        3, ge=1, description="disjoint sets of held-out coalitions, each with training seeds of its own"
+        3, ge=1, le=20, description="disjoint sets of held-out coalitions, each with training seeds of its own"
     )
     n_seeds: int = Field(
         1,

@@ -12,6 +12,8 @@ def plan_counterfactuals(
     plan: dsl.Input[dsl.Dataset],
     attributions: dsl.Input[dsl.Dataset],
     retrained: dsl.Input[dsl.Dataset],
+    game: dsl.Input[dsl.Artifact],
+    store: str,
     coalitions: dsl.Output[dsl.Dataset],
     purposes: dsl.Output[dsl.Dataset],
     log: dsl.Output[dsl.Artifact],
@@ -24,6 +26,8 @@ def plan_counterfactuals(
         plan: The valuation's plan.
         attributions: The baselines' attributions.
         retrained: The measurements of retraining.
+        game: The game of retraining.
+        store: Where utilities are kept.
         coalitions: The plan of the counterfactual coalitions.
         purposes: What each of them is for.
         log: The stage log.
@@ -42,6 +46,8 @@ def plan_counterfactuals(
         Path(plan.path),
         Path(attributions.path),
         Path(retrained.path),
+        Path(game.path),
+        store,
         coalitions=Path(coalitions.path),
         purposes=Path(purposes.path),
         log=Path(log.path),

@@ -13,6 +13,7 @@ def plan_removal(
     plan: dsl.Input[dsl.Dataset],
     reference: dsl.Input[dsl.Artifact],
     start: dsl.Input[dsl.Model],
+    store: str,
     removal_config: dsl.Output[dsl.Artifact],
     game: dsl.Output[dsl.Artifact],
     coalitions: dsl.Output[dsl.Dataset],
@@ -28,6 +29,7 @@ def plan_removal(
         plan: The valuation's plan.
         reference: The valuation's reference.
         start: The model that the method starts from.
+        store: Where utilities are kept.
         removal_config: The method's configuration.
         game: The method's game.
         coalitions: The plan of the method's coalitions.
@@ -49,6 +51,7 @@ def plan_removal(
         Path(plan.path),
         Path(reference.path),
         Path(start.path),
+        store,
         removal_config=Path(removal_config.path),
         game=Path(game.path),
         coalitions=Path(coalitions.path),

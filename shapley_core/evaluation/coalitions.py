@@ -28,7 +28,7 @@ from shapley_core.evaluation.counterfactual import Action, counterfactual_coalit
 from shapley_core.games.coalition import coalition_key
 from shapley_core.games.designs.by_size import subsets
 from shapley_core.games.designs.held_out import n_members
-from shapley_core.games.plan import COMPARED, MAX_SHARDS, Plan, make_plan
+from shapley_core.games.plan import COMPARED, MAX_SHARDS, PLAN_SCHEMA, Plan, make_plan
 from shapley_core.seeds import derive_seed
 
 #: ``set``: number of the set of held-out coalitions, -1 for seeds of the plan; ``share``: alpha, or that of the top
@@ -108,30 +108,22 @@ def counterfactual_coalitions(
     return _table(rows)
 
 
-def evaluation_plan(plan: Plan, wanted: pd.DataFrame, shard_size: int) -> Plan:
-    """The measurements of a table of :data:`COLUMNS`, each once, shared out among shards in the table's order.
-
-    A coalition that is measured more than once stands in different shards. Kinds are ``null``, ``full``, ``compared``
-    (images are kept) and ``sampled``.
+def measurements(plan: Plan, wanted: pd.DataFrame) -> pd.DataFrame:
+    """The measurements of a table of :data:`COLUMNS`, each once, in its order.
 
     Args:
         plan: the valuation's.
         wanted: what is to be measured.
-        shard_size: coalitions per shard; grows so that there are at most :data:`~shapley_core.games.plan.MAX_SHARDS`.
+
+    Returns:
+        Columns of a plan's table, all but ``shard``. Kinds are ``null``, ``full``, ``compared`` (images are kept) and
+        ``sampled``.
     """
     compared = {*wanted.loc[wanted["purpose"] == "compared", "key"]}
     rows = wanted.drop_duplicates(["key", "seed"]).reset_index(drop=True)
     sizes = rows["members"].map(len)
     kinds = np.select([sizes == 0, sizes == len(plan.contributors), rows["key"].isin(compared)], _KINDS, "sampled")
-    repetition = rows.groupby("key").cumcount()
-    size = max(shard_size, 1)
-    while True:
-        shards = rows.groupby(repetition).cumcount() // size
-        numbers = pd.factorize(pd.MultiIndex.from_arrays([repetition, shards]))[0]
-        if len(rows) == 0 or numbers.max() < MAX_SHARDS:
-            break
-        size *= 2
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
             "key": rows["key"],
             "members": rows["members"],
@@ -139,10 +131,33 @@ def evaluation_plan(plan: Plan, wanted: pd.DataFrame, shard_size: int) -> Plan:
             "kind": kinds,
             "weight": np.where(np.isin(kinds, ["null", "full"]), 0.0, 1.0),
             "pair": -1,
-            "shard": numbers,
             "seed": rows["seed"],
         }
     )
+
+
+def evaluation_plan(plan: Plan, rows: pd.DataFrame, known: npt.NDArray[np.bool_], shard_size: int) -> Plan:
+    """Measurements shared out among shards in their order.
+
+    A coalition that is measured more than once stands in different shards. What is known already costs nothing but the
+    tasks of its shard, so it shares one.
+
+    Args:
+        plan: the valuation's.
+        rows: as from :func:`measurements`.
+        known: (rows,) whether the store has the measurement.
+        shard_size: coalitions per shard; grows so that there are at most :data:`~shapley_core.games.plan.MAX_SHARDS`.
+    """
+    repetition = rows.groupby("key").cumcount()
+    place = rows.groupby([repetition, known]).cumcount()
+    size = max(shard_size, 1)
+    while True:
+        shards = (place // size).mask(known, -1)
+        numbers = pd.factorize(pd.MultiIndex.from_arrays([repetition, shards]))[0]
+        if len(rows) == 0 or numbers.max() < MAX_SHARDS:
+            break
+        size *= 2
+    table = rows.assign(shard=numbers)[PLAN_SCHEMA.names]
     return Plan(plan.contributors, plan.fingerprints, plan.design, table)
 
 

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from shapley_core.config import ValuationConfig
 from shapley_core.data.dataset import ContributorDataset
 from shapley_core.device import compute_device, moved
-from shapley_core.games.plan import COMPARED, Plan
+from shapley_core.games.plan import Plan
 from shapley_core.games.store import UtilityStore
 from shapley_core.progress import Progress
 from shapley_core.stage_log import StageLog
@@ -27,8 +27,9 @@ from shapley_core.stages.coalition_models import (
     unlearned,
     untrained_network,
 )
-from shapley_core.stages.coalitions import OK, CoalitionRecord, attempt, read_records
-from shapley_core.stages.game_files import images_key, log_folder, read_game_id
+from shapley_core.stages.coalitions import CoalitionRecord, attempt, read_records
+from shapley_core.stages.game_files import log_folder, read_game_id
+from shapley_core.stages.known_measurements import known_measurements
 from shapley_core.stages.networks.base import save_trained
 from shapley_core.stages.sample_space import training_samples
 from shapley_core.storage import open_store
@@ -59,17 +60,11 @@ def finetune_subset(
     models.mkdir(parents=True, exist_ok=True)
     root = open_store(store)
     kept = UtilityStore(root, read_game_id(reference)).load()
-    known = kept[kept["property"].isin(settings.property.names) & (kept["status"] == OK)]
-    n_properties = known.groupby(["key", "seed"])["property"].nunique()
-    done = {*n_properties.index[n_properties == len(settings.property.names)]}
     drawn = Plan.load(plan)
-    rows = drawn.shard(shard).to_dict("records")
-    compared = {images_key(reference, row["key"], row["seed"]): row for row in rows if row["kind"] == COMPARED}
-    if compared:
-        there = {*root.list(f"{read_game_id(reference)}/images/")}
-        done -= {(row["key"], row["seed"]) for images, row in compared.items() if images not in there}
-    done |= {(record.key, record.seed) for record in read_records(models).values()}
-    missing = [row for row in rows if (row["key"], row["seed"]) not in done]
+    rows = drawn.shard(shard)
+    unknown = rows[~known_measurements(settings, rows, kept, reference, root)]
+    made = {(record.key, record.seed) for record in read_records(models).values()}
+    missing = [row for row in unknown.to_dict("records") if (row["key"], row["seed"]) not in made]
     if missing and settings.stopping.asked_for:
         from shapley_core.stages.stopping import verdict  # here, because it imports the estimators
 

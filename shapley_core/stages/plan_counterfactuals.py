@@ -7,12 +7,13 @@ from pathlib import Path
 
 from shapley_core.config import ValuationConfig
 from shapley_core.errors import UserError
-from shapley_core.evaluation.coalitions import counterfactual_coalitions, evaluation_plan, middle_share
+from shapley_core.evaluation.coalitions import counterfactual_coalitions, middle_share
 from shapley_core.evaluation.judgement import HeldOut, best_of_each_kind
 from shapley_core.evaluation.result import OURS
 from shapley_core.games.plan import Plan
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.known_attributions import without_other_games
+from shapley_core.stages.known_measurements import plan_measurements
 from shapley_core.stages.removal_files import read_purposes, write_purposes
 
 
@@ -22,6 +23,8 @@ def plan_counterfactuals(
     plan: Path,
     baselines: Path,
     retrained: Path,
+    game: Path,
+    store: str,
     *,
     coalitions: Path,
     purposes: Path,
@@ -35,6 +38,8 @@ def plan_counterfactuals(
         plan: the valuation's plan.
         baselines: their attributions.
         retrained: the measurements of retraining.
+        game: the game of retraining.
+        store: where utilities are kept: what is known already shares a shard.
         coalitions: output file, the plan.
         purposes: output file.
         log: output file.
@@ -57,7 +62,7 @@ def plan_counterfactuals(
     chosen = {name: known[name] for name in (*best_of_each_kind(known, judge), OURS)}
     table = counterfactual_coalitions(chosen, valuation, settings.evaluation)
     write_purposes(table, purposes)
-    drawn = evaluation_plan(valuation, table, settings.run.shard_size)
+    drawn = plan_measurements(settings, valuation, table, game, store)
     drawn.save(coalitions)
     record.save(log)
     return drawn.shards

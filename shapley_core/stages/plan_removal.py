@@ -6,7 +6,7 @@ from pathlib import Path
 
 from shapley_core.config import StoppingConfig, ValuationConfig
 from shapley_core.errors import UserError
-from shapley_core.evaluation.coalitions import evaluation_plan, removal_coalitions, retraining_coalitions
+from shapley_core.evaluation.coalitions import removal_coalitions, retraining_coalitions
 from shapley_core.evaluation.lds import check_held_out
 from shapley_core.evaluation.removal import REMOVAL_METHODS
 from shapley_core.games.plan import Plan
@@ -14,6 +14,7 @@ from shapley_core.stage_log import StageLog
 from shapley_core.stages.game_facts import game_facts
 from shapley_core.stages.game_files import properties_folder, read_game_id, write_game
 from shapley_core.stages.keeping import folder_digest
+from shapley_core.stages.known_measurements import plan_measurements
 from shapley_core.stages.removal_files import write_purposes
 
 
@@ -24,6 +25,7 @@ def plan_removal(
     plan: Path,
     reference: Path,
     start: Path,
+    store: str,
     *,
     removal_config: Path,
     game: Path,
@@ -40,6 +42,7 @@ def plan_removal(
         plan: the valuation's plan.
         reference: the valuation's reference.
         start: the model that the method starts from.
+        store: where utilities are kept: what is known already shares a shard.
         removal_config: output file.
         game: output folder, the reference with the method's own identity.
         coalitions: output file, the plan.
@@ -69,7 +72,7 @@ def plan_removal(
         n = {"sparsified_finetuning": len(valuation.table), "finetuning": wanted.n_finetuned}.get(method, 0)
         table = removal_coalitions(valuation, n, wanted.n_compared)
     write_purposes(table, purposes)
-    drawn = evaluation_plan(valuation, table, settings.run.shard_size)
+    drawn = plan_measurements(chosen, valuation, table, game, store)
     drawn.save(coalitions)
     record.save(log)
     return drawn.shards

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from sklearn.datasets import load_digits
 
 from shapley_core.config import DataConfig
@@ -36,6 +37,25 @@ def test_labels_go_with_the_contributors() -> None:
     expected = [int(name.split()[1]) for name in by_fingerprint for _ in range(dataset.n_images[name])]
     assert dataset.labels is not None
     assert dataset.labels.tolist() == expected
+
+
+@pytest.mark.parametrize("parts", [2, 7, 50])
+def test_several_contributors_share_a_digit(parts: int) -> None:
+    whole = load_source(DataConfig(source="digits", resolution=8, mode="L"))
+    split = load_source(DataConfig(source="digits", resolution=8, mode="L", digits={"contributors_per_digit": parts}))
+    assert len(split.contributors) == 10 * parts
+    for digit in range(10):
+        names = [f"digit {digit}, part {part}" for part in range(1, parts + 1)]
+        sizes = [split.n_images[name] for name in names]
+        assert sum(sizes) == whole.n_images[f"digit {digit}"] and max(sizes) - min(sizes) <= 1
+        together = np.concatenate([split.images([name]) for name in names])
+        np.testing.assert_array_equal(in_order(together), in_order(whole.images([f"digit {digit}"])))
+    assert split.label_names == whole.label_names
+
+
+def in_order(images: np.ndarray) -> np.ndarray:
+    rows = images.reshape(len(images), -1)
+    return rows[np.lexsort(rows.T)]
 
 
 def test_digits_in_another_resolution_and_mode() -> None:

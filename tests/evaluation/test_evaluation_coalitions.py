@@ -3,6 +3,7 @@
 from math import comb
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from shapley_core.errors import UserError
 from shapley_core.evaluation.coalitions import (
     counterfactual_coalitions,
     evaluation_plan,
+    measurements,
     removal_coalitions,
     retraining_coalitions,
 )
@@ -29,6 +31,12 @@ def valuation(n: int = 10, m: int = 40) -> Plan:
 def config(**changes: object) -> EvaluationConfig:
     small: dict[str, object] = {"n_held_out": 5, "n_repeated": 4, "n_retrained": 6, "n_finetuned": 6, "n_compared": 2}
     return EvaluationConfig.model_validate(small | changes)
+
+
+def planned(plan: Plan, wanted: pd.DataFrame, shard_size: int) -> Plan:
+    """Of a store that knows nothing."""
+    rows = measurements(plan, wanted)
+    return evaluation_plan(plan, rows, np.zeros(len(rows), dtype=bool), shard_size)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +138,7 @@ def test_everybody_is_retrained_where_counterfactuals_are_told_against_it() -> N
 
 def test_nothing_is_asked_of_a_method_that_is_not_wanted() -> None:
     assert removal_coalitions(valuation(), 0, 0).empty
-    nothing = evaluation_plan(valuation(), removal_coalitions(valuation(), 0, 0), 4)
+    nothing = planned(valuation(), removal_coalitions(valuation(), 0, 0), 4)
     assert nothing.shards == [0] and nothing.shard(0).empty
     only_compared = removal_coalitions(valuation(), 0, 3)
     assert [*only_compared["purpose"]] == ["compared"] * 3
@@ -145,18 +153,20 @@ def test_counterfactuals_by_hand() -> None:
     assert members[0, "first", "remove"] == [2, 3, 4] and members[1, "first", "keep"] == [0, 1, 2]
     assert members[0, "last", "remove"] == [0, 1, 2] and members[0, "last", "keep"] == [2, 3, 4]
     # without the first two, or the last three alone, is one coalition of a set: one training
-    assert len(evaluation_plan(plan, table, 8).table) == 2 * 2
+    assert len(planned(plan, table, 8).table) == 2 * 2
 
 
 @settings(max_examples=25)
-@given(st.integers(1, 40), st.integers(1, 120), st.sampled_from((1, 2, 10)))
+@given(st.integers(1, 40), st.integers(1, 120), st.sampled_from((1, 2, 10)), st.sampled_from((0.0, 0.3, 1.0)))
 def test_the_plan_measures_each_once_and_no_shard_has_a_coalition_twice(
-    shard_size: int, n_held_out: int, n_seeds: int
+    shard_size: int, n_held_out: int, n_seeds: int, share_known: float
 ) -> None:
     plan = valuation()
     wanted = config(n_held_out=n_held_out + 1, n_repeated=n_held_out, n_seeds=n_seeds)
     table = retraining_coalitions(plan, wanted, SEED)
-    drawn = evaluation_plan(plan, table, shard_size)
+    rows = measurements(plan, table)
+    known = np.random.default_rng(0).random(len(rows)) < share_known
+    drawn = evaluation_plan(plan, rows, known, shard_size)
     assert drawn.shards == list(range(len(drawn.shards))) and len(drawn.shards) <= MAX_SHARDS
     assert {*zip(drawn.table["key"], drawn.table["seed"], strict=True)} == {
         *zip(table["key"], table["seed"], strict=True)
@@ -165,9 +175,22 @@ def test_the_plan_measures_each_once_and_no_shard_has_a_coalition_twice(
     assert sum(len(drawn.shard(k)) for k in drawn.shards) == len(drawn.table)
     assert (drawn.table["kind"] == "compared").sum() == 2
     assert (drawn.table["kind"] == "full").sum() == 4  # everybody in three sets, and of the valuation
+    assert not {*drawn.table["shard"][known]} & {*drawn.table["shard"][~known]}
+    once = ~rows.duplicated("key") & known
+    assert drawn.table["shard"][once].nunique() == min(1, once.sum())
+
+
+def test_most_sets_and_seeds_still_fit_into_the_shards() -> None:
+    plan = valuation()
+    table = retraining_coalitions(plan, config(n_sets=20, n_seeds=10, alphas=[0.5]), SEED)
+    rows = measurements(plan, table)
+    drawn = evaluation_plan(plan, rows, np.arange(len(rows)) % 2 == 0, 1)
+    assert len(drawn.shards) <= MAX_SHARDS
+    with pytest.raises(ValueError, match="n_sets"):
+        config(n_sets=21)
 
 
 def test_a_plan_survives_being_written(tmp_path) -> None:
-    drawn = evaluation_plan(valuation(), retraining_coalitions(valuation(), config(), SEED), 4)
+    drawn = planned(valuation(), retraining_coalitions(valuation(), config(), SEED), 4)
     drawn.save(tmp_path / "plan")
     assert Plan.load(tmp_path / "plan").table.equals(drawn.table)

@@ -115,10 +115,14 @@ def test_retraining_starts_from_the_noise_that_fine_tuning_started_from(evaluate
 
 def test_a_second_evaluation_makes_no_model(valuation: Path, evaluated: EvaluationChain, tmp_path: Path) -> None:
     again = EvaluationChain(tmp_path, evaluated.store)
-    again.open(valuation, EVALUATION)
+    again.open(valuation, EVALUATION | {"run.shard_size": 1})
     again.attribute()
     assert [again.measure(method) for method in REMOVAL_METHODS] == [0] * len(REMOVAL_METHODS)
     assert again.counterfactuals() == 0
+    # What is known costs no tasks but those of its shard; a coalition that was measured twice stands in two.
+    for method in (*REMOVAL_METHODS, "counterfactuals"):
+        plan = Plan.load(again.path(method) / "plan")
+        assert len(plan.shards) == max(1, plan.table.groupby("key").size().max())
     results = again.evaluate()
     first = evaluated.path("results")
     for table in ("lds", "counterfactuals", "fids", "costs", "budget", "fidelity"):

@@ -202,7 +202,8 @@ def attribute(
     order_stands = np.maximum(above, 1 - above)
     diagnostics["rank_stability"] = float(np.mean(2 * order_stands - 1))
     diagnostics["warnings"] = warnings
-    if np.any(std_errors > 0) and order_stands.max() < 1 - (1 - confidence) / len(above):
+    # Either of the two may be ahead, so half of a pair's share of the errors is for each.
+    if np.any(std_errors > 0) and order_stands.max() < 1 - (1 - confidence) / (2 * len(above)):
         warnings.append(
             f"No two contributors can be told apart at {confidence:.0%} confidence, allowing for the number of pairs: "
             "do not read the values as a ranking. Measure more coalitions."

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shapley_core.estimators.result import Attribution
+from shapley_core.estimators.result import Attribution, attribute
+from shapley_core.games.measured import MeasuredGame
 
 RESULT = Attribution(
     contributors=("cleo", "ada", "bo", "dora"),
@@ -40,6 +41,26 @@ def test_there_are_no_shares_of_nothing(null, full):
 def test_shares_of_little_are_shares():
     tiny = replace(RESULT, values=np.array([1e-9, 2e-9, 0, 0]), null_value=0.0, full_value=3e-9)
     np.testing.assert_allclose(tiny.shares, [1 / 3, 2 / 3, 0, 0])
+
+
+@pytest.mark.parametrize(("n", "difference", "warned"), [(2, 1.95, 1), (2, 1.97, 0), (3, 2.38, 1), (3, 2.40, 0)])
+def test_two_are_told_apart_by_a_difference_either_way(n, difference, warned):
+    """A standard error of 1: the normal distribution's 97.5th percentile is 1.960, that of three pairs 2.394."""
+    values = np.array([difference, *[difference / 2] * (n - 2), 0.0])
+    game = MeasuredGame(
+        contributors=tuple("abc"[:n]),
+        membership=np.eye(n, dtype=bool),
+        values=values,
+        weight=np.ones(n),
+        pair=np.full(n, -1),
+        null_value=0.0,
+        full_value=float(values.sum()),
+        property="score",
+        design="paired",
+        n_planned=n,
+    )
+    found = attribute(game, "kernel_shap", values, np.eye(n) / 2, 1e9, 0.95, {}, [])
+    assert len(found.diagnostics["warnings"]) == warned
 
 
 def test_dictionary_is_the_content_of_values_json():

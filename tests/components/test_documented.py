@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from evaluations import COLUMNS
 from google.protobuf.json_format import MessageToDict
 
 from components import images
@@ -72,7 +73,10 @@ def test_readme_of_a_component(specs: list[Mapping[str, Any]], name: str) -> Non
     assert len(readme.partition("## What a retry does\n")[2].split()) > 10
 
 
-@pytest.mark.parametrize("document", [*(f"components/{name}/README.md" for name in COMPONENTS), "docs/results.md"])
+@pytest.mark.parametrize(
+    "document",
+    [*(f"components/{name}/README.md" for name in COMPONENTS), "docs/results.md", "docs/evaluation-results.md"],
+)
 def test_links_lead_somewhere(document: str) -> None:
     path = ROOT / document
     links = re.findall(r"\]\(([^)]+)\)", path.read_text())
@@ -85,9 +89,9 @@ def test_links_lead_somewhere(document: str) -> None:
             assert heading in {re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings}, link
 
 
-def section(heading: str) -> str:
-    """A section of docs/results.md."""
-    return RESULTS.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+def section(heading: str, of: str = RESULTS) -> str:
+    """A section of docs/results.md, or of another page."""
+    return of.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
 def test_every_field_of_the_results() -> None:
@@ -99,6 +103,13 @@ def test_every_field_of_the_results() -> None:
         assert f"`{name}`" in section("values.parquet"), name
     for name in UTILITY_SCHEMA.names:
         assert f"`{name}`" in section("utilities.parquet"), name
+
+
+def test_every_table_of_an_evaluation() -> None:
+    page = (ROOT / "docs/evaluation-results.md").read_text()
+    for name, columns in COLUMNS.items():
+        for column in columns.split():
+            assert f"`{column}`" in section(name, page), (name, column)
 
 
 def test_every_setting() -> None:

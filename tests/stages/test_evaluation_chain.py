@@ -1,6 +1,7 @@
 """A whole evaluation in this process: what it leaves, what it does not measure twice, and whom it refuses to judge."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from shapley_core.games.plan import Plan
 from shapley_core.stages.chain import EvaluationChain, value
 from shapley_core.stages.game_files import read_game_id
 from shapley_core.stages.removal_files import read_purposes
+
+PAGE = Path(__file__).parents[2] / "docs" / "evaluation-results.md"
 
 #: The first eight images of each digit: gradients are taken of every image.
 SMALL = TINY | {
@@ -91,6 +94,39 @@ def test_what_an_evaluation_leaves(evaluated: EvaluationChain) -> None:
         assert (results / name).stat().st_size > 0
     assert [*(results / "figures").glob("*.png")]
     assert "8 coalitions of 5 contributors, the mean of 2 retrainings each" in (results / "evaluation.md").read_text()
+
+
+def test_what_an_evaluation_leaves_is_documented(evaluated: EvaluationChain) -> None:
+    results, documented = evaluated.path("results"), PAGE.read_text()
+    tables = {path.stem for path in results.glob("*.parquet")} - {"measurements", "attributions"}
+    assert tables == {*re.findall(r"^## (\w+)$", documented, re.MULTILINE)}
+    for name in {path.name for path in results.iterdir()} - {f"{table}.parquet" for table in tables}:
+        assert f"`{name}`" in documented or f"`{name}/`" in documented, name
+    measurements = pd.read_parquet(results / "measurements.parquet")
+    for name in (*measurements.columns, *measurements["purpose"].unique(), *measurements["method"].unique()):
+        assert f"`{name}`" in documented or f"`{name.removeprefix('sparsified_')}`" in documented, name
+
+
+def test_an_lds_can_be_checked_as_documented(
+    valuation: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = EvaluationChain(tmp_path, str(valuation.parent / "store"))
+    chain.open(
+        valuation, EVALUATION | {"evaluation.n_seeds": 1, "evaluation.n_finetuned": 0, "evaluation.n_compared": 0}
+    )
+    chain.attribute()
+    for method in REMOVAL_METHODS:
+        chain.measure(method)
+    chain.counterfactuals()
+    monkeypatch.chdir(chain.evaluate())
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    capsys.readouterr()
+    exec(code, {})
+    told = dict(line.split() for line in capsys.readouterr().out.splitlines())
+    table = pd.read_parquet("lds.parquet").set_index("attribution")["lds"]
+    assert {*told} == {*table.index}
+    for name, score in told.items():
+        assert float(score) == pytest.approx(table[name]), name
 
 
 def test_held_out_coalitions_are_retrained_and_unseen(evaluated: EvaluationChain) -> None:

@@ -25,9 +25,9 @@ class Progress:
         self._done = self._first = done
         self._started = self._told = time.monotonic()
 
-    def advance(self) -> None:
-        """One more unit is done."""
-        self._done += 1
+    def advance(self, units: int = 1) -> None:
+        """More units are done: those that were done together, since the pace is told from when they were."""
+        self._done += units
         now = time.monotonic()
         if self._done < self._total and now - self._told < _SECONDS_BETWEEN_LINES:
             return

@@ -162,8 +162,7 @@ class Gradients:
             parts = []
             for part in blocks():
                 parts.append(part)
-                for _ in part.ids:
-                    progress.advance()
+                progress.advance(len(part.ids))
             self._kept[name, loss] = in_order(parts, n)
         return self._kept[name, loss]
 

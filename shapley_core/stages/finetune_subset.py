@@ -129,6 +129,6 @@ def finetune_subset(
                 for record in records:
                     record.training_seconds = seconds
                     record.save(models)
-                    progress.advance()
+                progress.advance(len(group))
     log.save(log_folder(models) / f"finetune_subset-{shard}.json")
     return {"fine_tuned": len(missing)}

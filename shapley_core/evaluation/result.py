@@ -40,6 +40,9 @@ class EvaluationResult:
             method and by retraining.
         counterfactuals: Figure 3. ``attribution``, ``action`` (remove or keep), ``share`` of top contributors, ``n`` of
             contributors left, ``change`` relative to everybody's model, ``low``, ``high`` (t over sets).
+        surrogates: what adding up loses. ``alpha``, ``order`` of the interactions that a regression on the valuation's
+            coalitions may see (1: contributors; 2: and pairs), ``lds``, ``low``, ``high``, and of order 2 ``gain``,
+            ``gain_low``, ``gain_high``: its LDS minus that of order 1, over the same bootstrap samples.
         ceiling: the LDS at ``facts["alpha"]`` that a perfect prediction can expect; NaN where nothing was repeated.
         refused: attribution to the reason why there is none.
         facts: what was judged, by how much, on which machine; numbers and words.
@@ -52,6 +55,7 @@ class EvaluationResult:
     fidelity: pd.DataFrame
     fids: pd.DataFrame
     counterfactuals: pd.DataFrame
+    surrogates: pd.DataFrame
     ceiling: float
     refused: Mapping[str, str]
     facts: Mapping[str, str | float | int]

@@ -82,12 +82,13 @@ class Section:
 
 
 def sections(result: EvaluationResult) -> list[Section]:
-    """One for each of the paper's tables and figures, LDS first, and one for fidelity."""
+    """One for each of the paper's tables and figures, LDS first, one for what sums lose and one for fidelity."""
     return [
         _table_1(result),
         _table_3(result),
         _table_2(result),
         _table_4(result),
+        _surrogates(result),
         _table_9(result),
         _fidelity(result),
         _figure_3(result),
@@ -244,6 +245,39 @@ def _table_4(result: EvaluationResult) -> Section:
         ],
         figure="budget",
         figure_text=f"LDS at α = {float(result.facts['alpha']):g} against the budget; bands are 95 % intervals.",
+    )
+
+
+def _surrogates(result: EvaluationResult) -> Section:
+    alphas = sorted({*result.surrogates["alpha"]})
+    known = {a: _by(result.surrogates[np.isclose(result.surrogates["alpha"], a)], "order") for a in alphas}
+    ours = {a: _by(result.lds[np.isclose(result.lds["alpha"], a)], "attribution").get(OURS, {}) for a in alphas}
+    rows = [
+        _row(attribution_label(OURS), *(_with_interval(ours[a], "lds") for a in alphas), ours=True),
+        _row(
+            Cell("A sum of contributors", "regression on the same coalitions"),
+            *(_with_interval(known[a].get(1, {}), "lds") for a in alphas),
+        ),
+        _row(
+            Cell("Contributors and pairs", "regression on the same coalitions"),
+            *(_with_interval(known[a].get(2, {}), "lds") for a in alphas),
+        ),
+        _row(
+            Cell("What pairs add", "points"),
+            *(_with_interval(known[a].get(2, {}), "gain", "gain_low", "gain_high") for a in alphas),
+            extra=True,
+        ),
+    ]
+    caption = "LDS, %, with 95 % intervals"
+    return Section(
+        "What a sum of contributors cannot say",
+        [
+            "An attribution predicts the property of a coalition by a sum over its contributors. Where these stand in "
+            "for each other, or need each other, no sum does that well. A regression on the very coalitions that the "
+            "values were solved from may see pairs of contributors, too. Where that predicts retraining much better, "
+            "the values lack what no value can say; where it does not, what they lack is in the measurements."
+        ],
+        [Table(caption, ["Prediction", *(f"α = {a:g}" for a in alphas)], rows)] if alphas else (),
     )
 
 

@@ -268,7 +268,7 @@ def _surrogates(result: EvaluationResult) -> Section:
             extra=True,
         ),
     ]
-    caption = "LDS, %, with 95 % intervals"
+    caption = "LDS of sums and of pairs, %, with 95 % intervals"
     return Section(
         "What a sum of contributors cannot say",
         [

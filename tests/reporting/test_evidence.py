@@ -156,6 +156,21 @@ def test_table_9_and_fidelity():
     assert by_size["4"] == [DASH, "-0.2512"]
 
 
+def test_what_pairs_add_to_a_sum_of_contributors():
+    alone = {"alpha": 0.5, "order": 1, "lds": 0.388, "low": 0.159, "high": 0.578}
+    pairs = {"alpha": 0.5, "order": 2, "lds": 0.782, "low": 0.626, "high": 0.866}
+    gain = {"gain": 0.394, "gain_low": 0.224, "gain_high": 0.557}
+    scores = lds({OURS: (0.405, 0.169, 0.591)})
+    html = render_evidence(evaluation(lds=scores, surrogates=[alone, pairs | gain]))
+    assert the_table(html, "LDS of sums and of pairs") == {
+        "Prediction": ["\N{GREEK SMALL LETTER ALPHA} = 0.5"],
+        "Sparsified-FT Shapley (ours)": ["40.516.9 to 59.1"],
+        "A sum of contributorsregression on the same coalitions": ["38.815.9 to 57.8"],
+        "Contributors and pairsregression on the same coalitions": ["78.262.6 to 86.6"],
+        "What pairs addpoints": ["39.422.4 to 55.7"],
+    }
+
+
 def test_figure_3_has_the_papers_changes_beside_ours():
     change = {"action": "remove", "share": 0.4, "n": 6, "change": -0.1234, "low": -0.2, "high": -0.01}
     kept = {"action": "keep", "share": 0.6, "n": 7, "change": 0.05, "low": np.nan, "high": np.nan}

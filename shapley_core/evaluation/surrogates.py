@@ -9,7 +9,7 @@ from may see more than a sum,
 with a ridge on all b but b_0, whose penalty is the one with the smallest leave-one-out error (PRESS, Allen 1974). There
 are more pairs than coalitions as a rule, so it is solved by its kernel: with d = s·s' the inner product of the pairs'
 features is (d² - n) / 2. Its LDS tells whether the measured game predicts retraining; what it has more than that of
-contributors alone, order 1, is what no attribution can tell.
+contributors alone, order 1, is what a sum misses.
 """
 
 from collections.abc import Sequence

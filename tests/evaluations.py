@@ -1,6 +1,10 @@
 """Results of evaluations made by hand, for tests of what is said of them."""
 
+import contextlib
+import io
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +13,8 @@ import pandas as pd
 from shapley_core.evaluation.labels import TABLE_1_LABELS
 from shapley_core.evaluation.removal import REMOVAL_METHODS
 from shapley_core.evaluation.result import BY_FINETUNING, BY_RETRAINING, OURS, EvaluationResult
+
+PAGE = Path(__file__).parents[1] / "docs" / "evaluation-results.md"
 
 COLUMNS = {
     "lds": "attribution alpha size n_coalitions lds low high t_low t_high ahead ahead_low ahead_high",
@@ -55,6 +61,14 @@ def lds(scores: Mapping[str, Interval], alpha: float = 0.5, size: int = 5, n: in
         }
         for name, (value, low, high) in scores.items()
     ]  # fmt: skip
+
+
+def lds_by_the_page(results: Path) -> dict[str, float]:
+    """Attribution to LDS, by the code that docs/evaluation-results.md gives for the files of an evaluation."""
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    with contextlib.chdir(results), contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(code, {})
+    return {name: float(score) for name, score in map(str.split, printed.getvalue().splitlines())}
 
 
 def whole_evaluation(n: int, sizes: Sequence[int]) -> EvaluationResult:

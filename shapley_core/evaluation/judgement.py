@@ -37,13 +37,13 @@ class HeldOut:
 
     Attributes:
         alpha: their share of the contributors, as asked for.
-        membership: (B, n) bool.
+        membership: (B, n) bool; or (B, k) predictions of another kind than sums, which an attribution picks among.
         utilities: (B,) of the retrained models, finite.
         sets: (B,) number of the set each belongs to.
     """
 
     alpha: float
-    membership: npt.NDArray[np.bool_]
+    membership: npt.NDArray[np.bool_] | Floats
     utilities: Floats
     sets: npt.NDArray[np.int64]
 

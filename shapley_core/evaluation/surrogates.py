@@ -35,8 +35,6 @@ PENALTIES = np.geomspace(1e-5, 1e3, 33)
 
 COLUMNS = ["alpha", "order", "lds", "low", "high", "gain", "gain_low", "gain_high"]
 
-_ORDERS = {1: "contributors", 2: "contributors and pairs"}
-
 
 def surrogates_table(game: MeasuredGame | None, judges: Sequence[HeldOut], seed: int) -> pd.DataFrame:
     """``surrogates`` of :class:`~shapley_core.evaluation.result.EvaluationResult`.
@@ -48,19 +46,16 @@ def surrogates_table(game: MeasuredGame | None, judges: Sequence[HeldOut], seed:
     """
     if game is None:
         return pd.DataFrame(columns=COLUMNS, dtype=float)
-    rows = []
-    for judge in judges:
-        predicted = [predicted_utilities(game, judge.membership, order) for order in _ORDERS]
-        # A prediction takes the place of a contributor's membership, and the attribution picks it.
-        alone = replace(judge, membership=np.column_stack(predicted))
-        pick = dict(zip(_ORDERS.values(), np.eye(len(_ORDERS)), strict=True))
-        scores = lds_table(pick, [alone], _ORDERS[2], seed).set_index("attribution")
-        for order, name in _ORDERS.items():
-            row = {"alpha": judge.alpha, "order": order} | scores.loc[name, ["lds", "low", "high"]].to_dict()
-            if order == 2:
-                row |= {f"gain{end}": scores.loc[_ORDERS[1], f"ahead{end}"] for end in ("", "_low", "_high")}
-            rows.append(row)
-    return pd.DataFrame(rows, columns=COLUMNS)
+    coalitions = np.vstack([judge.membership for judge in judges], dtype=bool)
+    predicted = np.column_stack([predicted_utilities(game, coalitions, order) for order in (1, 2)])
+    ends = np.cumsum([len(judge.membership) for judge in judges])
+    # A prediction takes the place of a contributor's membership, and the attribution picks it.
+    of_judges = [replace(judge, membership=p) for judge, p in zip(judges, np.split(predicted, ends[:-1]), strict=True)]
+    table = lds_table(dict(zip("12", np.eye(2), strict=True)), of_judges, "2", seed)
+    table["order"] = table["attribution"].astype(int)
+    # How far order 2 is ahead stands in the row of order 1, before its own.
+    table[["gain", "gain_low", "gain_high"]] = table.groupby("alpha")[["ahead", "ahead_low", "ahead_high"]].shift()
+    return table[COLUMNS]
 
 
 def predicted_utilities(game: MeasuredGame, coalitions: Rows, order: int) -> Floats:

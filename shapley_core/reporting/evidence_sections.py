@@ -254,13 +254,12 @@ def _surrogates(result: EvaluationResult) -> Section:
     ours = {a: _by(result.lds[np.isclose(result.lds["alpha"], a)], "attribution").get(OURS, {}) for a in alphas}
     rows = [
         _row(attribution_label(OURS), *(_with_interval(ours[a], "lds") for a in alphas), ours=True),
-        _row(
-            Cell("A sum of contributors", "regression on the same coalitions"),
-            *(_with_interval(known[a].get(1, {}), "lds") for a in alphas),
-        ),
-        _row(
-            Cell("Contributors and pairs", "regression on the same coalitions"),
-            *(_with_interval(known[a].get(2, {}), "lds") for a in alphas),
+        *(
+            _row(
+                Cell(name, "regression on the same coalitions"),
+                *(_with_interval(known[a].get(order, {}), "lds") for a in alphas),
+            )
+            for order, name in ((1, "A sum of contributors"), (2, "Contributors and pairs"))
         ),
         _row(
             Cell("What pairs add", "points"),
@@ -268,7 +267,7 @@ def _surrogates(result: EvaluationResult) -> Section:
             extra=True,
         ),
     ]
-    caption = "LDS of sums and of pairs, %, with 95 % intervals"
+    columns = ["Prediction", *(f"α = {a:g}" for a in alphas)]
     return Section(
         "What a sum of contributors cannot say",
         [
@@ -277,7 +276,7 @@ def _surrogates(result: EvaluationResult) -> Section:
             "values were solved from may see pairs of contributors, too. Where that predicts retraining much better, "
             "the values lack what no value can say; where it does not, what they lack is in the measurements."
         ],
-        [Table(caption, ["Prediction", *(f"α = {a:g}" for a in alphas)], rows)] if alphas else (),
+        [Table("LDS of sums and of pairs, %, with 95 % intervals", columns, rows)] if alphas else (),
     )
 
 

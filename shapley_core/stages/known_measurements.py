@@ -1,5 +1,4 @@
-"""Which measurements of a plan are in the store already, so that nobody makes them again; and an evaluation's plan,
-in which these share a shard."""
+"""Which measurements of a plan are in the store already, so that nobody makes them again."""
 
 from pathlib import Path
 
@@ -8,12 +7,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from shapley_core.config import ValuationConfig
-from shapley_core.evaluation.coalitions import evaluation_plan, measurements
-from shapley_core.games.plan import COMPARED, Plan
-from shapley_core.games.store import UtilityStore
+from shapley_core.games.plan import COMPARED
 from shapley_core.stages.coalitions import OK
 from shapley_core.stages.game_files import images_key, read_game_id
-from shapley_core.storage import Store, open_store
+from shapley_core.storage import Store
 
 
 def known_measurements(
@@ -40,21 +37,3 @@ def known_measurements(
         there = [images_key(reference, key, seed) in images for key, seed in rows[["key", "seed"]].to_numpy()]
         known &= (rows["kind"] != COMPARED).to_numpy() | np.array(there)
     return np.asarray(known, dtype=bool)
-
-
-def plan_measurements(
-    settings: ValuationConfig, valuation: Plan, wanted: pd.DataFrame, reference: Path, store: str
-) -> Plan:
-    """The plan of what an evaluation wants measured (:mod:`shapley_core.evaluation.coalitions`) in a game.
-
-    Args:
-        settings: the method's configuration.
-        valuation: its plan.
-        wanted: what is to be measured, and what for.
-        reference: the method's game.
-        store: where utilities are kept.
-    """
-    root = open_store(store)
-    rows = measurements(valuation, wanted)
-    known = known_measurements(settings, rows, UtilityStore(root, read_game_id(reference)).load(), reference, root)
-    return evaluation_plan(valuation, rows, known, settings.run.shard_size)

@@ -13,7 +13,7 @@ from shapley_core.evaluation.result import OURS
 from shapley_core.games.plan import Plan
 from shapley_core.stage_log import StageLog
 from shapley_core.stages.known_attributions import without_other_games
-from shapley_core.stages.known_measurements import plan_measurements
+from shapley_core.stages.plan_measurements import plan_measurements
 from shapley_core.stages.removal_files import read_purposes, write_purposes
 
 

@@ -14,7 +14,7 @@ from shapley_core.stage_log import StageLog
 from shapley_core.stages.game_facts import game_facts
 from shapley_core.stages.game_files import properties_folder, read_game_id, write_game
 from shapley_core.stages.keeping import folder_digest
-from shapley_core.stages.known_measurements import plan_measurements
+from shapley_core.stages.plan_measurements import plan_measurements
 from shapley_core.stages.removal_files import write_purposes
 
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from closed_form import measure
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shapley_core.estimators.result import Attribution, attribute
-from shapley_core.games.measured import MeasuredGame
 
 RESULT = Attribution(
     contributors=("cleo", "ada", "bo", "dora"),
@@ -47,18 +47,7 @@ def test_shares_of_little_are_shares():
 def test_two_are_told_apart_by_a_difference_either_way(n, difference, warned):
     """A standard error of 1: the normal distribution's 97.5th percentile is 1.960, that of three pairs 2.394."""
     values = np.array([difference, *[difference / 2] * (n - 2), 0.0])
-    game = MeasuredGame(
-        contributors=tuple("abc"[:n]),
-        membership=np.eye(n, dtype=bool),
-        values=values,
-        weight=np.ones(n),
-        pair=np.full(n, -1),
-        null_value=0.0,
-        full_value=float(values.sum()),
-        property="score",
-        design="paired",
-        n_planned=n,
-    )
+    game = measure(lambda z: z @ values, n)
     found = attribute(game, "kernel_shap", values, np.eye(n) / 2, 1e9, 0.95, {}, [])
     assert len(found.diagnostics["warnings"]) == warned
 

@@ -3,23 +3,18 @@
 import re
 from pathlib import Path
 
-import pytest
+from evaluations import lds_by_the_page
 
 from shapley_core.evaluation.labels import TABLE_1_LABELS
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_every_lds_of_the_table_from_the_measurements(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "evaluation-results.md").read_text(), re.DOTALL)
-    monkeypatch.chdir(DOCS / "evidence-digits20")
-    exec(code, {})
-    told = dict(line.split() for line in capsys.readouterr().out.splitlines())
+def test_every_lds_of_the_table_from_the_measurements() -> None:
+    told = lds_by_the_page(DOCS / "evidence-digits20")
     section = (DOCS / "evidence-digits20.md").read_text().partition("### Table 1")[2].partition("\n### ")[0]
     rows = re.findall(r"^\| \**([^|*<]+?)\**(?:<br>[^|]+)? \| \**(−?[\d.]+)\** \|", section, re.MULTILINE)
     published = {label: float(score.replace("−", "-")) for label, score in rows}
     assert len(published) == len(told) == 17
     for name, score in told.items():
-        assert round(100 * float(score), 1) == published[TABLE_1_LABELS[name]], name
+        assert round(100 * score, 1) == published[TABLE_1_LABELS[name]], name

@@ -3,12 +3,15 @@
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from evaluations import PAGE, lds_by_the_page
 from PIL import Image
 from sklearn.datasets import load_digits
 from tiny import TINY
@@ -21,8 +24,6 @@ from shapley_core.games.plan import Plan
 from shapley_core.stages.chain import EvaluationChain, value
 from shapley_core.stages.game_files import read_game_id
 from shapley_core.stages.removal_files import read_purposes
-
-PAGE = Path(__file__).parents[2] / "docs" / "evaluation-results.md"
 
 #: The first eight images of each digit: gradients are taken of every image.
 SMALL = TINY | {
@@ -66,8 +67,13 @@ def valuation(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def evaluated(valuation: Path, tmp_path_factory: pytest.TempPathFactory) -> EvaluationChain:
     """A whole evaluation of it."""
-    chain = EvaluationChain(tmp_path_factory.mktemp("evaluation"), str(valuation.parent / "store"))
-    chain.open(valuation, EVALUATION)
+    return whole(tmp_path_factory.mktemp("evaluation"), valuation, EVALUATION)
+
+
+def whole(folder: Path, valuation: Path, overrides: Mapping[str, Any]) -> EvaluationChain:
+    """An evaluation from its beginning to its end, with the store of the valuation."""
+    chain = EvaluationChain(folder, str(valuation.parent / "store"))
+    chain.open(valuation, overrides)
     chain.attribute()
     for method in REMOVAL_METHODS:
         chain.measure(method)
@@ -107,26 +113,14 @@ def test_what_an_evaluation_leaves_is_documented(evaluated: EvaluationChain) -> 
         assert f"`{name}`" in documented or f"`{name.removeprefix('sparsified_')}`" in documented, name
 
 
-def test_an_lds_can_be_checked_as_documented(
-    valuation: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    chain = EvaluationChain(tmp_path, str(valuation.parent / "store"))
-    chain.open(
-        valuation, EVALUATION | {"evaluation.n_seeds": 1, "evaluation.n_finetuned": 0, "evaluation.n_compared": 0}
-    )
-    chain.attribute()
-    for method in REMOVAL_METHODS:
-        chain.measure(method)
-    chain.counterfactuals()
-    monkeypatch.chdir(chain.evaluate())
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    capsys.readouterr()
-    exec(code, {})
-    told = dict(line.split() for line in capsys.readouterr().out.splitlines())
-    table = pd.read_parquet("lds.parquet").set_index("attribution")["lds"]
+def test_an_lds_can_be_checked_as_documented(valuation: Path, tmp_path: Path) -> None:
+    once = {"evaluation.n_seeds": 1, "evaluation.n_finetuned": 0, "evaluation.n_compared": 0}
+    results = whole(tmp_path, valuation, EVALUATION | once).path("results")
+    told = lds_by_the_page(results)
+    table = pd.read_parquet(results / "lds.parquet").set_index("attribution")["lds"]
     assert {*told} == {*table.index}
     for name, score in told.items():
-        assert float(score) == pytest.approx(table[name]), name
+        assert score == pytest.approx(table[name]), name
 
 
 def test_held_out_coalitions_are_retrained_and_unseen(evaluated: EvaluationChain) -> None:

@@ -36,9 +36,8 @@ def _contributors(classes: NDArray[np.int64], per_digit: int) -> list[str]:
     """
     if per_digit == 1:
         return [f"digit {digit}" for digit in classes]
-    contributors = [""] * len(classes)
+    contributors = np.empty(len(classes), dtype=object)
     for digit in np.unique(classes):
         for part, images in enumerate(np.array_split(np.flatnonzero(classes == digit), per_digit), start=1):
-            for image in images:
-                contributors[image] = f"digit {digit}, part {part}"
-    return contributors
+            contributors[images] = f"digit {digit}, part {part}"
+    return list(contributors)

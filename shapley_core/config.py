@@ -26,9 +26,18 @@ class Section(BaseModel):
 class DigitsConfig(Section):
     """Who is a contributor of scikit-learn's digits."""
 
-    contributors_per_digit: int = Field(
-        1, ge=1, le=50, description="contributors that share a digit class, a stretch of the file each"
+    split: Literal["by_digit", "dirichlet"] = Field(
+        "by_digit",
+        description="by_digit: everybody has one digit class or a part of it; dirichlet: everybody has some of several",
     )
+    contributors_per_digit: int = Field(
+        1, ge=1, le=50, description="by_digit: contributors that share a digit class, a stretch of the file each"
+    )
+    n_contributors: int = Field(20, ge=2, le=100, description="dirichlet: contributors among whom all digits are split")
+    concentration: float = Field(
+        0.1, gt=0, le=1000, description="dirichlet: of the shares of a digit; the smaller, the fewer have most of it"
+    )
+    seed: int = Field(0, ge=0, description="dirichlet: of the draw")
 
 
 class Cifar100Config(Section):

@@ -1,4 +1,4 @@
-"""Baselines: the other attribution methods of the paper's Table 1, one file per family.
+"""Baselines: the other attribution methods of the paper's Table 1, one file per family, and the number of images.
 
 A baseline scores each training image and brings the scores of a contributor's images together. All are called alike,
 ``baseline(evidence) -> (n,) float64``, larger meaning more credit. Leave-one-out, which measures coalitions, is an
@@ -12,6 +12,7 @@ from shapley_core.baselines.aggregation import Rule, aggregate
 from shapley_core.baselines.embedding_distance import embedding_distance
 from shapley_core.baselines.evidence import Evidence
 from shapley_core.baselines.influence import d_trak, journey_trak, relative_influence, renormalised_influence, trak
+from shapley_core.baselines.number_of_images import number_of_images
 from shapley_core.baselines.property_of_images import property_of_images
 from shapley_core.baselines.similarity import embedding_similarity, gradient_similarity, pixel_similarity
 from shapley_core.errors import UserError, did_you_mean
@@ -57,6 +58,7 @@ BASELINES: dict[str, Baseline] = {
     "trak": Baseline(trak, "sum"),
     "journey_trak": Baseline(journey_trak, "sum"),
     "d_trak": Baseline(d_trak, "sum"),
+    "number_of_images": Baseline(number_of_images, "sum"),
 }
 
 

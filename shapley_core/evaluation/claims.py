@@ -17,7 +17,7 @@ from scipy.stats import t
 from shapley_core.evaluation import paper
 from shapley_core.evaluation.counterfactual import Action
 from shapley_core.evaluation.labels import OTHERS, attribution_label, method_label
-from shapley_core.evaluation.result import LEAVE_ONE_OUT, OURS, EvaluationResult
+from shapley_core.evaluation.result import LEAVE_ONE_OUT, NUMBER_OF_IMAGES, OURS, EvaluationResult
 from shapley_core.formats import between, number_format, percent, points
 
 Verdict = Literal["holds", "does not hold", "cannot be told"]
@@ -71,6 +71,7 @@ def claims(result: EvaluationResult) -> list[Claim]:
         _apart(result, alpha),
         _lds_of_the_paper(result, alpha),
         _share_of_ceiling(result, alpha),
+        _more_than_size(result, alpha),
         _similarity_beats_trak(result, alpha),
         _journey_trak_is_negative(result, alpha),
         _leave_one_out_is_the_best_baseline(result, alpha),
@@ -158,6 +159,25 @@ def _share_of_ceiling(result: EvaluationResult, alpha: float) -> Claim:
         if shares
         else _NOT_MEASURED,
         _at_least(shares, SHARE_OF_CEILING),
+    )
+
+
+def _more_than_size(result: EvaluationResult, alpha: float) -> Claim:
+    """Judged by the interval of the difference, as :func:`highest_lds`."""
+    ours = lds_of(result, alpha, [OURS])
+    sizes = [row for row in _rows(result.lds, alpha=alpha, attribution=NUMBER_OF_IMAGES) if math.isfinite(row["lds"])]
+    measured, verdict = _NOT_MEASURED, _verdict(holds=False, fails=False)
+    for size in sizes if ours else []:
+        measured = (
+            f"{ours[0]}. {_estimate(size, 'lds')}; the difference is {points(size['ahead'])} points "
+            f"({between(size['ahead_low'], size['ahead_high'])})."
+        )
+        verdict = _verdict(holds=size["ahead_low"] > 0, fails=size["ahead_high"] < 0)
+    return Claim(
+        f"At α = {alpha:g}, sparsified-FT Shapley has a higher LDS than credit by the number of images.",
+        _TARGET,
+        measured,
+        verdict,
     )
 
 

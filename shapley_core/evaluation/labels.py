@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from shapley_core.evaluation.removal import REMOVAL_METHODS
-from shapley_core.evaluation.result import BY_FINETUNING, BY_RETRAINING, LEAVE_ONE_OUT, OURS
+from shapley_core.evaluation.result import BY_FINETUNING, BY_RETRAINING, LEAVE_ONE_OUT, NUMBER_OF_IMAGES, OURS
 
 #: The seventeen rows of Table 1 in its order.
 TABLE_1_LABELS: dict[str, str] = {
@@ -29,7 +29,12 @@ TABLE_1_LABELS: dict[str, str] = {
 #: Its other methods.
 OTHERS = tuple(name for name in TABLE_1_LABELS if name != OURS)
 
-_LABELS = {**TABLE_1_LABELS, BY_RETRAINING: "Retraining Shapley", BY_FINETUNING: "FT Shapley"}
+_LABELS = {
+    **TABLE_1_LABELS,
+    NUMBER_OF_IMAGES: "Number of images",
+    BY_RETRAINING: "Retraining Shapley",
+    BY_FINETUNING: "FT Shapley",
+}
 
 
 def attribution_label(name: str) -> str:

@@ -17,6 +17,8 @@ OURS = "shapley_sparsified_finetuning"
 BY_RETRAINING = "shapley_retraining"
 BY_FINETUNING = "shapley_finetuning"
 LEAVE_ONE_OUT = "leave_one_out"
+#: The baseline that the paper does not have.
+NUMBER_OF_IMAGES = "number_of_images"
 
 _FACTS = "evaluation.json"
 

@@ -126,6 +126,11 @@ def test_the_property_of_images_by_hand() -> None:
     np.testing.assert_allclose(BASELINES["property_maximum"](evidence), [colour, 0], atol=1e-9)
 
 
+def test_the_number_of_images_by_hand() -> None:
+    evidence = Evidence(OWNERS, pictures((1, 1)).repeat(6, axis=0), pictures((1, 1)))
+    np.testing.assert_array_equal(BASELINES["number_of_images"](evidence), [2, 3, 1])
+
+
 def test_a_property_that_tells_groups_has_no_average() -> None:
     clusters = Clusters(np.array([[0.0, 0], [9, 9]]), np.eye(2, dtype=bool))
     evidence = Evidence(np.array([0]), pictures((1, 1)), pictures((1, 1)), measure=Diversity(ByBrightness(), clusters))

@@ -8,7 +8,14 @@ from shapley_core.evaluation import paper
 from shapley_core.evaluation.claims import Claim, claims
 from shapley_core.evaluation.labels import OTHERS, TABLE_1_LABELS
 from shapley_core.evaluation.removal import REMOVAL_METHODS
-from shapley_core.evaluation.result import BY_FINETUNING, BY_RETRAINING, LEAVE_ONE_OUT, OURS, EvaluationResult
+from shapley_core.evaluation.result import (
+    BY_FINETUNING,
+    BY_RETRAINING,
+    LEAVE_ONE_OUT,
+    NUMBER_OF_IMAGES,
+    OURS,
+    EvaluationResult,
+)
 
 NAN = float("nan")
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told"
@@ -91,6 +98,30 @@ def test_at_least_the_papers_lds(low, high, verdict):
 def test_share_of_the_ceiling(low, high, ceiling, verdict):
     result = evaluation(lds=lds({OURS: (0.4, low, high)}), ceiling=ceiling)
     assert the_claim(result, "at least 80 % of the ceiling").verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("size", "verdict"),
+    [
+        ((0.5, 0.45, 0.55), HOLDS),  # ours 0.8 (0.7 to 0.9): the difference is 0.15 to 0.45
+        ((0.95, 0.92, 0.98), FAILS),
+        ((0.65, 0.55, 0.75), OPEN),
+        ((NAN, NAN, NAN), OPEN),
+    ],
+)
+def test_more_than_the_number_of_images(size, verdict):
+    result = scores(**{OURS: (0.8, 0.7, 0.9), "trak": (0.1, 0.0, 0.2), "number_of_images": size})
+    claim = the_claim(result, "credit by the number of images")
+    assert claim.verdict == verdict
+    assert ("Number of images" in claim.measured) == (size[0] == size[0])
+    # It is none of Table 1's methods, and decides nothing that is said of those.
+    assert the_claim(result, "lies above that of every other").verdict == HOLDS
+
+
+def test_more_than_the_number_of_images_needs_both():
+    for found in ({OURS: (0.8, 0.7, 0.9)}, {"number_of_images": (0.1, 0.0, 0.2)}):
+        claim = the_claim(scores(**found), "credit by the number of images")
+        assert (claim.verdict, claim.measured) == (OPEN, "Not measured.")
 
 
 @pytest.mark.parametrize(
@@ -273,7 +304,7 @@ def test_nothing_measured_is_never_a_success_or_a_failure():
     found = claims(evaluation())
     assert {claim.verdict for claim in found} == {OPEN}
     assert {claim.measured for claim in found} == {"Not measured."}
-    assert len({claim.sentence for claim in found}) == len(found) == 13
+    assert len({claim.sentence for claim in found}) == len(found) == 14
 
 
 def test_one_clear_loss_decides_whatever_else_is_missing():
@@ -298,6 +329,7 @@ def test_the_papers_numbers_agree_where_it_says_them_twice():
 
 def test_names_are_those_of_the_baselines_and_methods():
     baselines = pytest.importorskip("shapley_core.baselines").BASELINES
-    assert list(TABLE_1_LABELS) == [*baselines, LEAVE_ONE_OUT, OURS]
+    of_the_paper = [name for name in baselines if name != NUMBER_OF_IMAGES]
+    assert list(TABLE_1_LABELS) == [*of_the_paper, LEAVE_ONE_OUT, OURS]
     assert {*paper.TABLE_2, *paper.TABLE_9, *(method for _, method in paper.TABLE_4)} <= {*REMOVAL_METHODS}
     assert {name for _, name in paper.FIGURE_3} <= {*TABLE_1_LABELS}

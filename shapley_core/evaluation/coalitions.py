@@ -5,7 +5,8 @@ One table says it all, a row for each purpose of a measurement; measurements wit
     fit             the first coalitions of the valuation, by another removal method (Table 4, Figure 2, fidelity)
     compared        those of them whose images are kept, to be compared between removal methods (Table 9)
     leave_one_out   everybody but one, retrained (eq. 11)
-    held_out        judge the attributions (Definition 2); no attribution has seen them
+    held_out        judge the attributions (Definition 2); no attribution has seen them. Sparsified fine-tuning measures
+                    them, too: what the short cut itself predicts
     repeated        some of those all over again: how well retraining agrees with itself
     everybody       everybody's data in each set, which the counterfactuals are told against, if there are any
     counterfactual  without the top contributors of an attribution, or with them alone (paper §4.4)
@@ -69,7 +70,7 @@ def retraining_coalitions(plan: Plan, config: EvaluationConfig, seed: int) -> pd
     Raises:
         UserError: there are too few coalitions of a share that the valuation has not seen.
     """
-    once, n, alpha = _held_out(plan, config), config.n_seeds, middle_share(config)
+    once, n, alpha = held_out_coalitions(plan, config), config.n_seeds, middle_share(config)
     repeated = once[once["share"] == alpha].head(config.n_repeated).assign(purpose="repeated")
     held_out = pd.concat([once, *(_again(once, config, time) for time in range(1, n))])
     everybody = [True] * len(plan.contributors)
@@ -171,8 +172,12 @@ def set_seed(config: EvaluationConfig, number: int, key: str) -> int:
     return derive_seed(config.seed, "held out", number, key)
 
 
-def _held_out(plan: Plan, config: EvaluationConfig) -> pd.DataFrame:
-    """Every held-out coalition, with the seed of its first retraining."""
+def held_out_coalitions(plan: Plan, config: EvaluationConfig) -> pd.DataFrame:
+    """Every held-out coalition of the valuation's plan, with the seed of its first retraining; as :data:`COLUMNS`.
+
+    Raises:
+        UserError: there are too few coalitions of a share that the valuation has not seen.
+    """
     seen = {*plan.table["key"]}
     rows = []
     for alpha in config.alphas:

@@ -123,11 +123,12 @@ def ceiling(retrained: pd.DataFrame) -> float:
 
 
 def _both(table: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
-    """Interior coalitions of the valuation measured by both methods: members, value and truth."""
-    mine = _ok(table)
-    mine = mine[mine["purpose"] == "fit"].drop_duplicates(_ONE)
-    theirs = truth[truth["purpose"] == "fit"].drop_duplicates(_ONE).rename(columns={"value": "truth"})
-    both: pd.DataFrame = mine[[*_ONE, "members", "value"]].merge(theirs[[*_ONE, "truth"]], on=_ONE)
+    """Interior coalitions of the valuation, and held-out ones, measured by both methods: members, value and truth."""
+    mine, theirs = (
+        of[of["purpose"].isin(("fit", "held_out"))].drop_duplicates(_ONE)[[*_ONE, "members", "value"]]
+        for of in (_ok(table), truth)
+    )
+    both: pd.DataFrame = mine.merge(theirs.drop(columns="members").rename(columns={"value": "truth"}), on=_ONE)
     sizes = both["members"].map(len)
     interior: pd.DataFrame = both[(sizes > 0) & (sizes < truth["members"].map(len).max())]
     return interior.reset_index(drop=True)

@@ -249,8 +249,9 @@ def _table_4(result: EvaluationResult) -> Section:
 
 
 def _surrogates(result: EvaluationResult) -> Section:
-    alphas = sorted({*result.surrogates["alpha"]})
+    alphas = sorted({*result.surrogates["alpha"], *result.short_cut["alpha"]})
     known = {a: _by(result.surrogates[np.isclose(result.surrogates["alpha"], a)], "order") for a in alphas}
+    short_cut = _by(result.short_cut, "alpha")
     ours = {a: _by(result.lds[np.isclose(result.lds["alpha"], a)], "attribution").get(OURS, {}) for a in alphas}
     rows = [
         _row(attribution_label(OURS), *(_with_interval(ours[a], "lds") for a in alphas), ours=True),
@@ -260,6 +261,10 @@ def _surrogates(result: EvaluationResult) -> Section:
                 *(_with_interval(known[a].get(order, {}), "lds") for a in alphas),
             )
             for order, name in ((1, "A sum of contributors"), (2, "Contributors and pairs"))
+        ),
+        _row(
+            Cell(f"{method_label(_OURS)} itself", "v(S) of the held-out coalitions"),
+            *(_with_interval(short_cut.get(a, {}), "lds") for a in alphas),
         ),
         _row(
             Cell("What pairs add", "points"),
@@ -272,11 +277,13 @@ def _surrogates(result: EvaluationResult) -> Section:
         "What a sum of contributors cannot say",
         [
             "An attribution predicts the property of a coalition by a sum over its contributors. Where these stand in "
-            "for each other, or need each other, no sum does that well. A regression on the very coalitions that the "
-            "values were solved from may see pairs of contributors, too. Where that predicts retraining much better, "
-            "the values lack what no value can say; where it does not, what they lack is in the measurements."
+            "for each other, or need each other, no sum does that well, however true the measurements. How true they "
+            "are, the held-out coalitions tell, which sparsified fine-tuning measured, too, for nothing but this: what "
+            "v(S) by itself lacks to the ceiling, the short cut loses; what values lack to it, adding up, or too few "
+            "coalitions. A regression on the very coalitions that the values were solved from, which may see "
+            "pairs of contributors, too, tells how much of it can be had from these."
         ],
-        [Table("LDS of sums and of pairs, %, with 95 % intervals", columns, rows)] if alphas else (),
+        [Table("LDS of sums, of pairs and of v(S), %, with 95 % intervals", columns, rows)] if alphas else (),
     )
 
 

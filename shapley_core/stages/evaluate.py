@@ -19,6 +19,7 @@ from shapley_core.evaluation.coalitions import middle_share
 from shapley_core.evaluation.judgement import HeldOut, lds_table
 from shapley_core.evaluation.lds import check_held_out
 from shapley_core.evaluation.result import OURS, EvaluationResult
+from shapley_core.evaluation.short_cut import short_cut_table
 from shapley_core.evaluation.surrogates import surrogates_table
 from shapley_core.evaluation.tables import ceiling, costs_table, counterfactuals_table, fidelity_table, fids_table
 from shapley_core.games.measured import MeasuredGame
@@ -89,6 +90,7 @@ def evaluate(
             fids=fids_table(tables),
             counterfactuals=counterfactuals_table(retrained, again),
             surrogates=surrogates_table(games["sparsified_finetuning"], judges, seed),
+            short_cut=short_cut_table(tables["sparsified_finetuning"], judges, seed),
             ceiling=ceiling(retrained),
             refused=refused,
             facts=_facts(settings, valuation, tables, [StageLog.load(path) for path in logs]),
@@ -122,6 +124,8 @@ def evaluation_metrics(result: EvaluationResult) -> dict[str, float]:
             metrics[f"lds/{safe_name(row['attribution'])}"] = row["lds"]
     for row in result.surrogates[np.isclose(result.surrogates["alpha"], alpha)].to_dict("records"):
         metrics[f"lds/regression_of_order_{row['order']:g}"] = row["lds"]
+    for row in result.short_cut[np.isclose(result.short_cut["alpha"], alpha)].to_dict("records"):
+        metrics["lds/short_cut"] = row["lds"]
     for row in result.costs.to_dict("records"):
         metrics[f"cost/{row['method']}"] = row["training_seconds"] + row["sampling_seconds"]
         metrics[f"times_cheaper/{row['method']}"] = row["times_cheaper"]

@@ -4,9 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
+
 from shapley_core.config import StoppingConfig, ValuationConfig
 from shapley_core.errors import UserError
-from shapley_core.evaluation.coalitions import removal_coalitions, retraining_coalitions
+from shapley_core.evaluation.coalitions import held_out_coalitions, removal_coalitions, retraining_coalitions
 from shapley_core.evaluation.lds import check_held_out
 from shapley_core.evaluation.removal import REMOVAL_METHODS
 from shapley_core.games.plan import Plan
@@ -71,6 +73,8 @@ def plan_removal(
     else:
         n = {"sparsified_finetuning": len(valuation.table), "finetuning": wanted.n_finetuned}.get(method, 0)
         table = removal_coalitions(valuation, n, wanted.n_compared)
+        if method == "sparsified_finetuning":
+            table = pd.concat([table, held_out_coalitions(valuation, wanted)], ignore_index=True)
     write_purposes(table, purposes)
     drawn = plan_measurements(chosen, valuation, table, game, store)
     drawn.save(coalitions)

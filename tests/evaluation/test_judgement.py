@@ -166,7 +166,7 @@ def test_fidelity_by_hand() -> None:
         for v in (truth, other)
     ]
     again = measurements(
-        *({"members": [i], "value": float(i)} for i in range(3)),
+        *({"members": [i], "value": float(i), "seed": 7} for i in range(3)),
         *({"members": [i], "value": float(-i), "purpose": "repeated"} for i in range(3)),
     )
     retrained = pd.concat([tables[0], again], ignore_index=True)
@@ -178,6 +178,13 @@ def test_fidelity_by_hand() -> None:
     assert table.loc[("finetuning", 1), "spearman"] == pytest.approx(1)
     assert table.loc[("finetuning", 2), "spearman"] == pytest.approx(-1)
     assert table.loc[("retraining", -1), "spearman"] == pytest.approx(-1)
+    # What a method measured of the held-out coalitions counts, too.
+    held_out = measurements(*({"members": [i], "value": 10.0 - i, "seed": 7} for i in range(3)))
+    of_both = {"retraining": retrained, "finetuning": pd.concat([tables[1], held_out], ignore_index=True)}
+    of_one = fidelity_table(of_both).set_index(["method", "size"]).loc[("finetuning", 1)]
+    assert of_one["n_coalitions"] == 3 + 3
+    ones = [*truth[1:4], 0, 1, 2], [*other[1:4], 10, 9, 8]
+    assert of_one["spearman"] == pytest.approx(spearmanr(*ones).statistic)
     assert ceiling(retrained) == 0
     assert np.isnan(ceiling(tables[0]))
 

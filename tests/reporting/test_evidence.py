@@ -156,17 +156,19 @@ def test_table_9_and_fidelity():
     assert by_size["4"] == [DASH, "-0.2512"]
 
 
-def test_what_pairs_add_to_a_sum_of_contributors():
+def test_what_pairs_and_the_short_cut_itself_add_to_a_sum_of_contributors():
     alone = {"alpha": 0.5, "order": 1, "lds": 0.388, "low": 0.159, "high": 0.578}
     pairs = {"alpha": 0.5, "order": 2, "lds": 0.782, "low": 0.626, "high": 0.866}
     gain = {"gain": 0.394, "gain_low": 0.224, "gain_high": 0.557}
     scores = lds({OURS: (0.405, 0.169, 0.591)})
-    html = render_evidence(evaluation(lds=scores, surrogates=[alone, pairs | gain]))
-    assert the_table(html, "LDS of sums and of pairs") == {
+    itself = {"alpha": 0.5, "n_coalitions": 75, "lds": 0.873, "low": 0.784, "high": 0.913}
+    html = render_evidence(evaluation(lds=scores, surrogates=[alone, pairs | gain], short_cut=[itself]))
+    assert the_table(html, "LDS of sums, of pairs and of v(S)") == {
         "Prediction": ["\N{GREEK SMALL LETTER ALPHA} = 0.5"],
         "Sparsified-FT Shapley (ours)": ["40.516.9 to 59.1"],
         "A sum of contributorsregression on the same coalitions": ["38.815.9 to 57.8"],
         "Contributors and pairsregression on the same coalitions": ["78.262.6 to 86.6"],
+        "Sparsified FT itselfv(S) of the held-out coalitions": ["87.378.4 to 91.3"],
         "What pairs addpoints": ["39.422.4 to 55.7"],
     }
 

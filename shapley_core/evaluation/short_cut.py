@@ -1,0 +1,44 @@
+"""What the short cut itself predicts: v(S) of held-out coalitions by sparsified fine-tuning, before the same judges.
+
+No sum of contributors stands between. It lies below the ceiling by what sparsified fine-tuning does not see of
+retraining; values lie below it by what adding up, and too few coalitions, lose.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from shapley_core.errors import UserError
+from shapley_core.evaluation.judgement import HeldOut, lds_table, membership_of
+
+COLUMNS = ["alpha", "n_coalitions", "lds", "low", "high"]
+
+
+def short_cut_table(measured: pd.DataFrame, judges: Sequence[HeldOut], seed: int) -> pd.DataFrame:
+    """``short_cut`` of :class:`~shapley_core.evaluation.result.EvaluationResult`.
+
+    Args:
+        measured: measurements of sparsified fine-tuning.
+        judges: held-out coalitions of each share; those that fine-tuning did not measure are left out.
+        seed: of the bootstrap.
+    """
+    there = measured[
+        (measured["purpose"] == "held_out") & (measured["status"] == "ok") & np.isfinite(measured["value"])
+    ]
+    tables = [pd.DataFrame(columns=COLUMNS, dtype=float)]
+    for judge in judges:
+        coalitions = membership_of(there["members"], judge.membership.shape[1])
+        known = {row.tobytes(): value for row, value in zip(coalitions, there["value"], strict=True)}
+        v = np.array([known.get(row.tobytes(), np.nan) for row in judge.membership])
+        both = np.isfinite(v)
+        if not both.any():
+            continue
+        # A prediction takes the place of a membership, and the attribution picks it.
+        judged = replace(judge, membership=v[both, None], utilities=judge.utilities[both], sets=judge.sets[both])
+        try:
+            tables.append(lds_table({"v": np.ones(1)}, [judged], "v", seed)[COLUMNS])
+        except UserError:  # too few of a set
+            continue
+    return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)

@@ -27,7 +27,7 @@ def short_cut_table(measured: pd.DataFrame, judges: Sequence[HeldOut], seed: int
     there = measured[
         (measured["purpose"] == "held_out") & (measured["status"] == "ok") & np.isfinite(measured["value"])
     ]
-    tables = [pd.DataFrame(columns=COLUMNS, dtype=float)]
+    rows = []
     for judge in judges:
         coalitions = membership_of(there["members"], judge.membership.shape[1])
         known = {row.tobytes(): value for row, value in zip(coalitions, there["value"], strict=True)}
@@ -38,7 +38,7 @@ def short_cut_table(measured: pd.DataFrame, judges: Sequence[HeldOut], seed: int
         # A prediction takes the place of a membership, and the attribution picks it.
         judged = replace(judge, membership=v[both, None], utilities=judge.utilities[both], sets=judge.sets[both])
         try:
-            tables.append(lds_table({"v": np.ones(1)}, [judged], "v", seed)[COLUMNS])
+            rows += lds_table({"v": np.ones(1)}, [judged], "v", seed)[COLUMNS].to_dict("records")
         except UserError:  # too few of a set
             continue
-    return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
+    return pd.DataFrame(rows, columns=COLUMNS, dtype=float).astype({"n_coalitions": int})

@@ -101,9 +101,8 @@ def highest_lds(result: EvaluationResult, alpha: float) -> Claim:
         best = max(rivals, key=lambda row: row["lds"])
         n_behind = sum(row["ahead_low"] > 0 for row in rivals)
         measured = (
-            f"{ours[0]}. The best of {len(rivals)} others is {_estimate(best, 'lds')}; the difference is "
-            f"{points(best['ahead'])} points ({between(best['ahead_low'], best['ahead_high'])}). The intervals of the "
-            f"differences to {n_behind} of {len(rivals)} are above zero."
+            f"{ours[0]}. The best of {len(rivals)} others is {_estimate(best, 'lds')}; {_difference(best)}. "
+            f"The intervals of the differences to {n_behind} of {len(rivals)} are above zero."
         )
     return Claim(
         f"At α = {alpha:g}, sparsified-FT Shapley has the highest LDS of the methods of Table 1.",
@@ -165,19 +164,16 @@ def _share_of_ceiling(result: EvaluationResult, alpha: float) -> Claim:
 def _more_than_size(result: EvaluationResult, alpha: float) -> Claim:
     """Judged by the interval of the difference, as :func:`highest_lds`."""
     ours = lds_of(result, alpha, [OURS])
-    sizes = [row for row in _rows(result.lds, alpha=alpha, attribution=NUMBER_OF_IMAGES) if math.isfinite(row["lds"])]
-    measured, verdict = _NOT_MEASURED, _verdict(holds=False, fails=False)
-    for size in sizes if ours else []:
-        measured = (
-            f"{ours[0]}. {_estimate(size, 'lds')}; the difference is {points(size['ahead'])} points "
-            f"({between(size['ahead_low'], size['ahead_high'])})."
-        )
-        verdict = _verdict(holds=size["ahead_low"] > 0, fails=size["ahead_high"] < 0)
+    rows = _rows(result.lds, alpha=alpha, attribution=NUMBER_OF_IMAGES) if ours else []
+    sizes = [row for row in rows if math.isfinite(row["lds"])]
     return Claim(
         f"At α = {alpha:g}, sparsified-FT Shapley has a higher LDS than credit by the number of images.",
         _TARGET,
-        measured,
-        verdict,
+        f"{ours[0]}. {_estimate(sizes[0], 'lds')}; {_difference(sizes[0])}." if sizes else _NOT_MEASURED,
+        _verdict(
+            holds=any(row["ahead_low"] > 0 for row in sizes),
+            fails=any(row["ahead_high"] < 0 for row in sizes),
+        ),
     )
 
 
@@ -320,6 +316,11 @@ def _at_least(found: Sequence[Estimate], least: float) -> Verdict:
 def _estimate(row: dict[str, Any], value: str) -> Estimate:
     """The number ``value`` of a row, with its bounds."""
     return Estimate(attribution_label(row.get("attribution", "")), row[value], row["low"], row["high"])
+
+
+def _difference(row: dict[str, Any]) -> str:
+    """How far ours is ahead of the attribution of a row."""
+    return f"the difference is {points(row['ahead'])} points ({between(row['ahead_low'], row['ahead_high'])})"
 
 
 def _mean_estimate(row: dict[str, Any]) -> Estimate:

@@ -56,14 +56,8 @@ class HeldOut:
         Raises:
             UserError: a set has fewer than two coalitions, or the property is the same for all of a set.
         """
-        rows = mean_of_seeds(
-            measured[
-                (measured["purpose"] == "held_out")
-                & np.isclose(measured["share"], alpha)
-                & (measured["status"] == "ok")
-                & np.isfinite(measured["value"])
-            ]
-        )
+        there = succeeded(measured)
+        rows = mean_of_seeds(there[(there["purpose"] == "held_out") & np.isclose(there["share"], alpha)])
         held_out = cls(
             alpha,
             membership_of(rows["members"], n),
@@ -148,6 +142,12 @@ def best_of_each_kind(attributions: Mapping[str, Floats], judge: HeldOut) -> lis
         if scores:
             best.append(max(scores, key=lambda name: scores[name]))
     return best
+
+
+def succeeded(measured: pd.DataFrame) -> pd.DataFrame:
+    """The measurements that have a number."""
+    ok: pd.DataFrame = measured[(measured["status"] == "ok") & np.isfinite(measured["value"])]
+    return ok
 
 
 def mean_of_seeds(measured: pd.DataFrame) -> pd.DataFrame:

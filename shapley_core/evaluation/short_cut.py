@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from shapley_core.errors import UserError
-from shapley_core.evaluation.judgement import HeldOut, lds_table, membership_of
+from shapley_core.evaluation.judgement import HeldOut, lds_table, succeeded
 
 COLUMNS = ["alpha", "n_coalitions", "lds", "low", "high"]
 
@@ -24,14 +24,11 @@ def short_cut_table(measured: pd.DataFrame, judges: Sequence[HeldOut], seed: int
         judges: held-out coalitions of each share; those that fine-tuning did not measure are left out.
         seed: of the bootstrap.
     """
-    there = measured[
-        (measured["purpose"] == "held_out") & (measured["status"] == "ok") & np.isfinite(measured["value"])
-    ]
+    there = succeeded(measured[measured["purpose"] == "held_out"])
+    known = dict(zip(map(tuple, there["members"]), there["value"], strict=True))
     rows = []
     for judge in judges:
-        coalitions = membership_of(there["members"], judge.membership.shape[1])
-        known = {row.tobytes(): value for row, value in zip(coalitions, there["value"], strict=True)}
-        v = np.array([known.get(row.tobytes(), np.nan) for row in judge.membership])
+        v = np.array([known.get(tuple(np.flatnonzero(row)), np.nan) for row in judge.membership])
         both = np.isfinite(v)
         if not both.any():
             continue

@@ -12,7 +12,7 @@ import pandas as pd
 from shapley_core.errors import UserError
 from shapley_core.evaluation.counterfactual import relative_change
 from shapley_core.evaluation.fidelity import fidelity
-from shapley_core.evaluation.judgement import mean_of_seeds
+from shapley_core.evaluation.judgement import mean_of_seeds, succeeded
 from shapley_core.evaluation.lds import noise_ceiling, over_sets
 
 _ONE = ["key", "seed"]
@@ -22,7 +22,7 @@ def costs_table(measured: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """``costs`` of :class:`~shapley_core.evaluation.result.EvaluationResult`, a row for each measured method."""
     rows = []
     for method, table in measured.items():
-        there = _ok(table).drop_duplicates(_ONE)
+        there = succeeded(table).drop_duplicates(_ONE)
         there = there[there["members"].map(len) > 0]  # the untrained model costs nothing to train
         if there.empty:
             continue
@@ -44,7 +44,7 @@ def costs_table(measured: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def fidelity_table(measured: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """``fidelity`` of :class:`~shapley_core.evaluation.result.EvaluationResult`."""
     rows: list[dict[str, object]] = []
-    truth = _ok(measured["retraining"])
+    truth = succeeded(measured["retraining"])
     once = truth.drop_duplicates(["purpose", "set", "key"])
     for method, table in measured.items():
         both = _again(once) if method == "retraining" else _both(table, truth)
@@ -84,11 +84,11 @@ def counterfactuals_table(retrained: pd.DataFrame, again: pd.DataFrame) -> pd.Da
     Raises:
         UserError: the property of everybody's model is zero.
     """
-    everybody = _ok(retrained)
+    everybody = succeeded(retrained)
     before = everybody[everybody["purpose"] == "everybody"].set_index("set")["value"]
     rows = []
     columns = ["attribution", "action", "share"]
-    for (attribution, action, share), group in _ok(again).groupby(columns, sort=False):
+    for (attribution, action, share), group in succeeded(again).groupby(columns, sort=False):
         known = group[group["set"].isin(before.index)]
         if known.empty:
             continue
@@ -115,7 +115,7 @@ def ceiling(retrained: pd.DataFrame) -> float:
 
     Of judges that are means of several retrainings, by means of as many others.
     """
-    both = _again(mean_of_seeds(_ok(retrained)))
+    both = _again(mean_of_seeds(succeeded(retrained)))
     try:
         return noise_ceiling(both["truth"].to_numpy(), both["value"].to_numpy())
     except UserError:  # too few of them
@@ -126,7 +126,7 @@ def _both(table: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
     """Interior coalitions of the valuation, and held-out ones, measured by both methods: members, value and truth."""
     mine, theirs = (
         of[of["purpose"].isin(("fit", "held_out"))].drop_duplicates(_ONE)[[*_ONE, "members", "value"]]
-        for of in (_ok(table), truth)
+        for of in (succeeded(table), truth)
     )
     both: pd.DataFrame = mine.merge(theirs.drop(columns="members").rename(columns={"value": "truth"}), on=_ONE)
     sizes = both["members"].map(len)
@@ -141,8 +141,3 @@ def _again(truth: pd.DataFrame) -> pd.DataFrame:
     where = ["set", "key"]
     both: pd.DataFrame = second[[*where, "members", "value"]].merge(first[[*where, "truth"]], on=where)
     return both
-
-
-def _ok(table: pd.DataFrame) -> pd.DataFrame:
-    ok: pd.DataFrame = table[(table["status"] == "ok") & np.isfinite(table["value"])]
-    return ok

@@ -1,7 +1,5 @@
 """What sparsified fine-tuning itself predicts: Spearman's correlation of v(S), by hand."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,9 +13,9 @@ HALVES = np.unique(RNG.permuted(np.arange(8) < np.full((60, 1), 4), axis=1), axi
 JUDGE = HeldOut(0.5, HALVES, RNG.normal(size=30), np.arange(30) % 3)
 
 
-def measured(v: Sequence[float] | np.ndarray, coalitions: np.ndarray = HALVES, **columns: object) -> pd.DataFrame:
+def measured(v: np.ndarray, coalitions: np.ndarray = HALVES) -> pd.DataFrame:
     members = [np.flatnonzero(row).tolist() for row in coalitions]
-    return pd.DataFrame({"members": members, "value": v, "purpose": "held_out", "status": "ok"}).assign(**columns)
+    return pd.DataFrame({"members": members, "value": v, "purpose": "held_out", "status": "ok"})
 
 
 def test_it_is_the_rank_correlation_of_the_same_coalitions_a_mean_over_the_sets() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from evaluations import lds_by_the_page
 
-from shapley_core.evaluation.labels import attribution_label
+from shapley_core.evaluation.labels import TABLE_1_LABELS, attribution_label
+from shapley_core.evaluation.result import NUMBER_OF_IMAGES
 
 DOCS = Path(__file__).parents[2] / "docs"
 PUBLISHED = sorted(path.parent.name for path in DOCS.glob("evidence-*/measurements.parquet"))
@@ -22,6 +23,6 @@ def test_every_lds_of_the_table_from_the_measurements(name: str) -> None:
     section = (DOCS / f"{name}.md").read_text().partition("### Table 1")[2].partition("\n### ")[0]
     rows = re.findall(r"^\| \**([^|*<]+?)\**(?:<br>[^|]+)? \| \**(−?[\d.]+)\** \|", section, re.MULTILINE)
     published = {label: float(score.replace("−", "-")) for label, score in rows}
-    assert len(published) == len(told) >= 17
+    assert {*told} == {*TABLE_1_LABELS, NUMBER_OF_IMAGES} and len(published) == len(told)
     for attribution, score in told.items():
         assert round(100 * score, 1) == published[attribution_label(attribution)], attribution

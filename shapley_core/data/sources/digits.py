@@ -21,9 +21,9 @@ from shapley_core.seeds import derive_seed
 ORIGIN = "scikit-learn, from UCI: Optical Recognition of Handwritten Digits"
 LICENCE = "CC BY 4.0"
 
-MIN_IMAGES = 10
-"""What everybody has at least of a ``dirichlet`` split: it is drawn again until then, as by Li et al."""
-_DRAWS = 1000
+#: What everybody has at least of a ``dirichlet`` split, which is drawn again until then, as by Li et al.
+_MIN_IMAGES = 10
+_MAX_DRAWS = 1000
 
 
 def load(config: DataConfig) -> ContributorDataset:
@@ -69,17 +69,17 @@ def _dirichlet(classes: NDArray[np.int64], config: DigitsConfig) -> list[str]:
     n = config.n_contributors
     rng = np.random.default_rng(derive_seed(config.seed, "digits", "dirichlet"))
     owners = np.empty(len(classes), dtype=np.int64)
-    for _ in range(_DRAWS):
+    for _ in range(_MAX_DRAWS):
         for digit in np.unique(classes):
             images = np.flatnonzero(classes == digit)
             shares = rng.dirichlet(np.full(n, config.concentration))
             ends = np.round(np.cumsum(shares)[:-1] * len(images)).astype(np.int64)
             for owner, stretch in enumerate(np.split(images, ends)):
                 owners[stretch] = owner
-        if np.bincount(owners, minlength=n).min() >= MIN_IMAGES:
+        if np.bincount(owners, minlength=n).min() >= _MIN_IMAGES:
             width = len(str(n))
             return [f"contributor {owner + 1:0{width}d}" for owner in owners]
     raise UserError(
-        f"none of {_DRAWS} draws gives each of {n} contributors {MIN_IMAGES} digits: "
+        f"none of {_MAX_DRAWS} draws gives each of {n} contributors {_MIN_IMAGES} digits: "
         "lower data.digits.n_contributors or raise data.digits.concentration."
     )

@@ -19,8 +19,7 @@ from benchmarks.oracle import Game, games
 from shapley_core.config import ValuationConfig
 from shapley_core.estimators.exact import shapley_values
 from shapley_core.evaluation.coalitions import middle_share
-from shapley_core.evaluation.judgement import HeldOut, lds_table
-from shapley_core.evaluation.lds import rank_correlation
+from shapley_core.evaluation.judgement import HeldOut, judged
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.bool_]
@@ -52,11 +51,9 @@ def limits(valuation: Path) -> pd.DataFrame:
         "retraining: leave-one-out": told["leave_one_out"].to_numpy(),
         "the best sum of contributors, fitted to the judges": _fitted(judge),
     }
-    table = lds_table(attributions, [judge], "exact Shapley values", seed=0)[["attribution", "lds", "low", "high"]]
-    sets = [judge.sets == number for number in np.unique(judge.sets)]
-    itself = [rank_correlation(game.v(judge.membership[of_set]), judge.utilities[of_set]) for of_set in sets]
-    table.loc[len(table)] = ["v(S) by sparsified fine-tuning itself", float(np.mean(itself)), np.nan, np.nan]
-    return table
+    predictions = {name: judge.membership @ tau for name, tau in attributions.items()}
+    predictions["v(S) by sparsified fine-tuning itself"] = game.v(judge.membership)
+    return judged(predictions, judge, "exact Shapley values", seed=0)[["prediction", "lds", "low", "high"]]
 
 
 def _all(n: int, size: int | None = None) -> Rows:

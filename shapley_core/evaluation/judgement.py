@@ -6,7 +6,7 @@ that the values themselves came from a draw of coalitions is not in them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from shapley_core.errors import UserError
-from shapley_core.evaluation.lds import linear_datamodeling_score, over_sets
+from shapley_core.evaluation.lds import over_sets, rank_correlation
 from shapley_core.evaluation.result import LEAVE_ONE_OUT
 
 Floats = npt.NDArray[np.float64]
@@ -37,13 +37,13 @@ class HeldOut:
 
     Attributes:
         alpha: their share of the contributors, as asked for.
-        membership: (B, n) bool; or (B, k) predictions of another kind than sums, which an attribution picks among.
+        membership: (B, n), who is in each.
         utilities: (B,) of the retrained models, finite.
         sets: (B,) number of the set each belongs to.
     """
 
     alpha: float
-    membership: npt.NDArray[np.bool_] | Floats
+    membership: npt.NDArray[np.bool_]
     utilities: Floats
     sets: npt.NDArray[np.int64]
 
@@ -74,23 +74,26 @@ class HeldOut:
                 )
         return held_out
 
-    def scores(self, attribution: Floats) -> list[float]:
-        """LDS of each set."""
-        groups = [self.sets == number for number in np.unique(self.sets)]
-        return [linear_datamodeling_score(attribution, self.membership[g], self.utilities[g]) for g in groups]
+    def only(self, rows: npt.NDArray[np.bool_]) -> "HeldOut":
+        """Some of them: (B,) True."""
+        return replace(self, membership=self.membership[rows], utilities=self.utilities[rows], sets=self.sets[rows])
 
-    def bootstrap(self, attributions: Sequence[Floats], seed: int, n_samples: int = N_SAMPLES) -> Floats:
-        """(A, n_samples), the mean LDS over the sets, each resampled; the same samples for every attribution."""
+    def scores(self, predicted: Floats) -> list[float]:
+        """Rank correlation of each set with a prediction (B,); of ``membership @ attribution`` it is the LDS."""
+        groups = [self.sets == number for number in np.unique(self.sets)]
+        return [rank_correlation(predicted[g], self.utilities[g]) for g in groups]
+
+    def bootstrap(self, predictions: Sequence[Floats], seed: int, n_samples: int = N_SAMPLES) -> Floats:
+        """(P, n_samples), the mean score over the sets, each resampled; the same samples for every prediction."""
         rng = np.random.default_rng(seed)
-        total = np.zeros((len(attributions), n_samples))
+        total = np.zeros((len(predictions), n_samples))
         numbers = np.unique(self.sets)
         for number in numbers:
             rows = np.flatnonzero(self.sets == number)
             drawn = rows[rng.integers(len(rows), size=(n_samples, len(rows)))]
             measured = _standardised(rankdata(self.utilities[drawn], axis=1))
-            for score, attribution in zip(total, attributions, strict=True):
-                predicted = _standardised(rankdata((self.membership @ attribution)[drawn], axis=1))
-                score += (predicted * measured).sum(axis=1)
+            for score, predicted in zip(total, predictions, strict=True):
+                score += (_standardised(rankdata(predicted[drawn], axis=1)) * measured).sum(axis=1)
         return total / len(numbers)
 
 
@@ -103,30 +106,44 @@ def lds_table(attributions: Mapping[str, Floats], judges: Sequence[HeldOut], our
         ours: the attribution that the others are compared with.
         seed: of the bootstrap.
     """
+    tables = [
+        judged({name: judge.membership @ tau for name, tau in attributions.items()}, judge, ours, seed)
+        for judge in judges
+    ]
+    return pd.concat(tables, ignore_index=True).rename(columns={"prediction": "attribution"})
+
+
+def judged(predictions: Mapping[str, Floats], judge: HeldOut, ours: str, seed: int) -> pd.DataFrame:
+    """A row for each prediction: ``prediction``, its name, and the columns of ``lds``.
+
+    Args:
+        predictions: name to (B,) numbers, one for each held-out coalition.
+        judge: these coalitions.
+        ours: the prediction that the others are compared with.
+        seed: of the bootstrap.
+    """
+    samples = dict(zip(predictions, judge.bootstrap([*predictions.values()], seed), strict=True))
+    over = {name: over_sets(judge.scores(predicted)) for name, predicted in predictions.items()}
     rows = []
-    for judge in judges:
-        samples = dict(zip(attributions, judge.bootstrap([*attributions.values()], seed), strict=True))
-        means = {name: float(np.mean(judge.scores(values))) for name, values in attributions.items()}
-        for name, values in attributions.items():
-            over = over_sets(judge.scores(values))
-            low, high = np.quantile(samples[name], (0.025, 0.975))
-            ahead_low, ahead_high = np.quantile(samples[ours] - samples[name], (0.025, 0.975))
-            rows.append(
-                {
-                    "attribution": name,
-                    "alpha": judge.alpha,
-                    "size": int(judge.membership.sum(axis=1)[0]),
-                    "n_coalitions": len(judge.utilities),
-                    "lds": over.mean,
-                    "low": low,
-                    "high": high,
-                    "t_low": over.low,
-                    "t_high": over.high,
-                    "ahead": means[ours] - means[name],
-                    "ahead_low": ahead_low,
-                    "ahead_high": ahead_high,
-                }
-            )
+    for name in predictions:
+        low, high = np.quantile(samples[name], (0.025, 0.975))
+        ahead_low, ahead_high = np.quantile(samples[ours] - samples[name], (0.025, 0.975))
+        rows.append(
+            {
+                "prediction": name,
+                "alpha": judge.alpha,
+                "size": int(judge.membership.sum(axis=1)[0]),
+                "n_coalitions": len(judge.utilities),
+                "lds": over[name].mean,
+                "low": low,
+                "high": high,
+                "t_low": over[name].low,
+                "t_high": over[name].high,
+                "ahead": over[ours].mean - over[name].mean,
+                "ahead_low": ahead_low,
+                "ahead_high": ahead_high,
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -135,7 +152,7 @@ def best_of_each_kind(attributions: Mapping[str, Floats], judge: HeldOut) -> lis
     best = []
     for stems in CATEGORIES.values():
         scores = {
-            name: float(np.mean(judge.scores(values)))
+            name: float(np.mean(judge.scores(judge.membership @ values)))
             for name, values in attributions.items()
             if name.startswith(stems)
         }

@@ -41,20 +41,6 @@ class Interval:
     scores: tuple[float, ...]
 
 
-def linear_datamodeling_score(attribution: Floats, membership: npt.NDArray[np.bool_], utilities: Floats) -> float:
-    """The LDS in -1..1.
-
-    Args:
-        attribution: (n,) tau.
-        membership: (B, n), who is in each held-out coalition.
-        utilities: (B,) of their retrained models, finite.
-
-    Raises:
-        UserError: fewer than two coalitions, or the utility is the same for all of them.
-    """
-    return rank_correlation(membership @ attribution, utilities)
-
-
 def rank_correlation(predicted: Floats, measured: Floats) -> float:
     """Spearman's correlation; 0 where every prediction is the same, which says nothing of the order.
 

@@ -45,8 +45,9 @@ class EvaluationResult:
         surrogates: what adding up loses. ``alpha``, ``order`` of the interactions that a regression on the valuation's
             coalitions may see (1: contributors; 2: and pairs), ``lds``, ``low``, ``high``, and of order 2 ``gain``,
             ``gain_low``, ``gain_high``: its LDS minus that of order 1, over the same bootstrap samples.
-        short_cut: what sparsified fine-tuning itself predicts, v(S) of the held-out coalitions instead of a sum.
-            ``alpha``, ``n_coalitions`` of all sets, ``lds``, ``low``, ``high``.
+        short_cut: what sparsified fine-tuning itself predicts. ``prediction``: ``v``, its v(S) of the held-out
+            coalitions, or ``sum``, the sum of contributors nearest to these; ``alpha``, ``n_coalitions`` of all sets,
+            ``lds``, ``low``, ``high``.
         ceiling: the LDS at ``facts["alpha"]`` that a perfect prediction can expect; NaN where nothing was repeated.
         refused: attribution to the reason why there is none.
         facts: what was judged, by how much, on which machine; numbers and words.

@@ -1,19 +1,24 @@
 """What the short cut itself predicts: v(S) of held-out coalitions by sparsified fine-tuning, before the same judges.
 
 No sum of contributors stands between. It lies below the ceiling by what sparsified fine-tuning does not see of
-retraining; values lie below it by what adding up, and too few coalitions, lose.
+retraining. A second prediction tells how much of what values lack to it any sum must lose: the sum of contributors that
+comes nearest to these v(S), by least squares with a constant, without having seen the judges. It is made for this one
+size, where Shapley values weigh all sizes alike, and for these very coalitions, where values are solved from others:
+more than it has, no values of this game can be expected to have.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from shapley_core.errors import UserError
-from shapley_core.evaluation.judgement import HeldOut, lds_table, succeeded
+from shapley_core.evaluation.judgement import HeldOut, judged, succeeded
 
-COLUMNS = ["alpha", "n_coalitions", "lds", "low", "high"]
+Floats = npt.NDArray[np.float64]
+
+COLUMNS = ["prediction", "alpha", "n_coalitions", "lds", "low", "high"]
 
 
 def short_cut_table(measured: pd.DataFrame, judges: Sequence[HeldOut], seed: int) -> pd.DataFrame:
@@ -32,10 +37,16 @@ def short_cut_table(measured: pd.DataFrame, judges: Sequence[HeldOut], seed: int
         both = np.isfinite(v)
         if not both.any():
             continue
-        # A prediction takes the place of a membership, and the attribution picks it.
-        judged = replace(judge, membership=v[both, None], utilities=judge.utilities[both], sets=judge.sets[both])
+        judge, v = judge.only(both), v[both]
         try:
-            rows += lds_table({"v": np.ones(1)}, [judged], "v", seed)[COLUMNS].to_dict("records")
+            rows += judged({"v": v, "sum": nearest_sum(judge.membership, v)}, judge, "v", seed).to_dict("records")
         except UserError:  # too few of a set
             continue
-    return pd.DataFrame(rows, columns=COLUMNS, dtype=float).astype({"n_coalitions": int})
+    return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(["alpha", "lds", "low", "high"], float))
+
+
+def nearest_sum(membership: npt.NDArray[np.bool_], v: Floats) -> Floats:
+    """(B,) the sum over members that comes nearest to v (B,) by least squares, where membership is (B, n)."""
+    with_constant = np.column_stack([np.ones(len(v)), membership])
+    nearest: Floats = with_constant @ np.linalg.lstsq(with_constant, v)[0]
+    return nearest

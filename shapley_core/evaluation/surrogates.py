@@ -13,7 +13,6 @@ contributors alone, order 1, is what a sum misses.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +20,7 @@ import pandas as pd
 from scipy.linalg import eigh
 from sklearn.preprocessing import KernelCenterer
 
-from shapley_core.evaluation.judgement import HeldOut, lds_table
+from shapley_core.evaluation.judgement import HeldOut, judged
 from shapley_core.games.measured import MeasuredGame
 
 Floats = npt.NDArray[np.float64]
@@ -46,13 +45,12 @@ def surrogates_table(game: MeasuredGame | None, judges: Sequence[HeldOut], seed:
     """
     if game is None:
         return pd.DataFrame(columns=COLUMNS, dtype=float)
-    coalitions = np.vstack([judge.membership for judge in judges], dtype=bool)
-    predicted = np.column_stack([predicted_utilities(game, coalitions, order) for order in (1, 2)])
-    ends = np.cumsum([len(judge.membership) for judge in judges])
-    # A prediction takes the place of a contributor's membership, and the attribution picks it.
-    of_judges = [replace(judge, membership=p) for judge, p in zip(judges, np.split(predicted, ends[:-1]), strict=True)]
-    table = lds_table(dict(zip("12", np.eye(2), strict=True)), of_judges, "2", seed)
-    table["order"] = table["attribution"].astype(int)
+    coalitions = np.vstack([judge.membership for judge in judges])
+    ends = np.cumsum([len(judge.membership) for judge in judges])[:-1]
+    single, pairs = (np.split(predicted_utilities(game, coalitions, order), ends) for order in (1, 2))
+    tables = [judged({"1": a, "2": b}, judge, "2", seed) for a, b, judge in zip(single, pairs, judges, strict=True)]
+    table = pd.concat(tables, ignore_index=True)
+    table["order"] = table["prediction"].astype(int)
     # How far order 2 is ahead stands in the row of order 1, before its own.
     table[["gain", "gain_low", "gain_high"]] = table.groupby("alpha")[["ahead", "ahead_low", "ahead_high"]].shift()
     return table[COLUMNS]

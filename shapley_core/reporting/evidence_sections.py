@@ -97,7 +97,7 @@ def sections(result: EvaluationResult) -> list[Section]:
 
 def _table_1(result: EvaluationResult) -> Section:
     alpha = float(result.facts["alpha"])
-    known = _by(result.lds[np.isclose(result.lds["alpha"], alpha)], "attribution")
+    known = _by(_at(result.lds, alpha), "attribution")
     rows = []
     for name in in_order([*TABLE_1_LABELS, *known], TABLE_1_LABELS):
         of = known.get(name, {})
@@ -142,7 +142,7 @@ def _table_1(result: EvaluationResult) -> Section:
 
 def _table_3(result: EvaluationResult) -> Section:
     alphas = sorted({*result.lds["alpha"]})
-    known = {alpha: _by(result.lds[np.isclose(result.lds["alpha"], alpha)], "attribution") for alpha in alphas}
+    known = {alpha: _by(_at(result.lds, alpha), "attribution") for alpha in alphas}
     rows = [
         _row(
             Cell(attribution_label(name), _called(name)),
@@ -212,7 +212,7 @@ def _table_4(result: EvaluationResult) -> Section:
     counts = sorted({*budget["n_coalitions"].astype(int)})
     rows = []
     for alpha in sorted({*budget["alpha"]}):
-        for method, of_method in _methods(budget[np.isclose(budget["alpha"], alpha)]):
+        for method, of_method in _methods(_at(budget, alpha)):
             known = _by(of_method, "n_coalitions")
             scores = [_with_interval(known.get(count, {}), "lds") for count in counts]
             rows.append(_row(Cell(method_label(method), f"α = {alpha:g}"), *scores, ours=method == _OURS))
@@ -250,9 +250,9 @@ def _table_4(result: EvaluationResult) -> Section:
 
 def _surrogates(result: EvaluationResult) -> Section:
     alphas = sorted({*result.surrogates["alpha"], *result.short_cut["alpha"]})
-    known = {a: _by(result.surrogates[np.isclose(result.surrogates["alpha"], a)], "order") for a in alphas}
-    short_cut = _by(result.short_cut, "alpha")
-    ours = {a: _by(result.lds[np.isclose(result.lds["alpha"], a)], "attribution").get(OURS, {}) for a in alphas}
+    known = {a: _by(_at(result.surrogates, a), "order") for a in alphas}
+    itself = {a: _by(_at(result.short_cut, a), "prediction") for a in alphas}
+    ours = {a: _by(_at(result.lds, a), "attribution").get(OURS, {}) for a in alphas}
     rows = [
         _row(attribution_label(OURS), *(_with_interval(ours[a], "lds") for a in alphas), ours=True),
         *(
@@ -262,9 +262,12 @@ def _surrogates(result: EvaluationResult) -> Section:
             )
             for order, name in ((1, "A sum of contributors"), (2, "Contributors and pairs"))
         ),
-        _row(
-            Cell(f"{method_label(_OURS)} itself", "v(S) of the held-out coalitions"),
-            *(_with_interval(short_cut.get(a, {}), "lds") for a in alphas),
+        *(
+            _row(Cell(name, detail), *(_with_interval(itself[a].get(prediction, {}), "lds") for a in alphas))
+            for prediction, name, detail in (
+                ("v", f"{method_label(_OURS)} itself", "v(S) of the held-out coalitions"),
+                ("sum", "The nearest sum of contributors", "to v(S) of the held-out coalitions"),
+            )
         ),
         _row(
             Cell("What pairs add", "points"),
@@ -279,9 +282,10 @@ def _surrogates(result: EvaluationResult) -> Section:
             "An attribution predicts the property of a coalition by a sum over its contributors. Where these stand in "
             "for each other, or need each other, no sum does that well, however true the measurements. How true they "
             "are, the held-out coalitions tell, which sparsified fine-tuning measured, too, for nothing but this: what "
-            "v(S) by itself lacks to the ceiling, the short cut loses; what values lack to it, adding up, or too few "
-            "coalitions. A regression on the very coalitions that the values were solved from, which may see "
-            "pairs of contributors, too, tells how much of it can be had from these."
+            "v(S) by itself lacks to the ceiling, the short cut loses; what the nearest sum lacks to v(S), adding up; "
+            "what values lack to this sum, asking coalitions of all sizes alike, and too few of them. A regression on "
+            "the very coalitions that the values were solved from, which may see pairs of contributors, too, tells how "
+            "much can be had from these."
         ],
         [Table("LDS of sums, of pairs and of v(S), %, with 95 % intervals", columns, rows)] if alphas else (),
     )
@@ -418,7 +422,7 @@ def _figure_3(result: EvaluationResult) -> Section:
 
 def _judges(result: EvaluationResult, alpha: float) -> str:
     """The held-out coalitions of a share: how many, and of how many contributors."""
-    row = next(iter(_records(result.lds[np.isclose(result.lds["alpha"], alpha)])), None)
+    row = next(iter(_records(_at(result.lds, alpha))), None)
     if row is None:
         return "of which there are none"
     times = int(result.facts.get("retrainings of a held-out coalition", 1))
@@ -508,6 +512,12 @@ def _duration(seconds: float) -> str:
     if math.isnan(seconds):
         return _DASH
     return f"{seconds:.2f}\N{NO-BREAK SPACE}s" if seconds < 10 else duration(seconds)
+
+
+def _at(table: pd.DataFrame, alpha: float) -> pd.DataFrame:
+    """Rows of one share of contributors."""
+    rows: pd.DataFrame = table[np.isclose(table["alpha"], alpha)]
+    return rows
 
 
 def _by(table: pd.DataFrame, column: str) -> dict[Any, dict[str, Any]]:

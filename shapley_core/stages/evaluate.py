@@ -125,7 +125,7 @@ def evaluation_metrics(result: EvaluationResult) -> dict[str, float]:
     for row in result.surrogates[np.isclose(result.surrogates["alpha"], alpha)].to_dict("records"):
         metrics[f"lds/regression_of_order_{row['order']:g}"] = row["lds"]
     for row in result.short_cut[np.isclose(result.short_cut["alpha"], alpha)].to_dict("records"):
-        metrics["lds/short_cut"] = row["lds"]
+        metrics[f"lds/short_cut{'' if row['prediction'] == 'v' else '_' + row['prediction']}"] = row["lds"]
     for row in result.costs.to_dict("records"):
         metrics[f"cost/{row['method']}"] = row["training_seconds"] + row["sampling_seconds"]
         metrics[f"times_cheaper/{row['method']}"] = row["times_cheaper"]

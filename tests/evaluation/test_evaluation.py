@@ -11,7 +11,6 @@ from shapley_core.evaluation.counterfactual import counterfactual_coalition, rel
 from shapley_core.evaluation.fidelity import fidelity
 from shapley_core.evaluation.lds import (
     check_held_out,
-    linear_datamodeling_score,
     noise_ceiling,
     over_sets,
     rank_correlation,
@@ -25,9 +24,9 @@ MEMBERSHIP = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [0, 1, 0, 1], [0, 0, 1, 1]], 
 def test_lds_by_hand() -> None:
     attribution = np.array([4.0, 1.0, 2.0, 0.5])  # predictions 5, 6, 1.5, 2.5: ranks 3, 4, 1, 2
     # Ranks of the utilities 4, 3, 1, 2: squared differences 1, 1, 0, 0, so rho = 1 - 6 * 2 / (4 * 15) = 0.8.
-    assert linear_datamodeling_score(attribution, MEMBERSHIP, np.array([9.0, 7.0, 1.0, 3.0])) == pytest.approx(0.8)
-    assert linear_datamodeling_score(attribution, MEMBERSHIP, np.array([3.0, 4.0, 1.0, 2.0])) == pytest.approx(1.0)
-    assert linear_datamodeling_score(-attribution, MEMBERSHIP, np.array([3.0, 4.0, 1.0, 2.0])) == pytest.approx(-1.0)
+    assert rank_correlation(MEMBERSHIP @ attribution, np.array([9.0, 7.0, 1.0, 3.0])) == pytest.approx(0.8)
+    assert rank_correlation(MEMBERSHIP @ attribution, np.array([3.0, 4.0, 1.0, 2.0])) == pytest.approx(1.0)
+    assert rank_correlation(MEMBERSHIP @ -attribution, np.array([3.0, 4.0, 1.0, 2.0])) == pytest.approx(-1.0)
 
 
 @given(st.integers(0, 10_000))
@@ -36,12 +35,12 @@ def test_an_additive_game_is_predicted_by_its_values_and_scale_does_not_matter(s
     values = rng.normal(size=9)
     members = draw_design("held_out(0.5)", 9, 30, seed).membership
     utilities = 3 + members @ values
-    assert linear_datamodeling_score(values, members, utilities) == pytest.approx(1.0)
-    assert linear_datamodeling_score(5 * values + 2, members, np.exp(utilities)) == pytest.approx(1.0)
+    assert rank_correlation(members @ values, utilities) == pytest.approx(1.0)
+    assert rank_correlation(members @ (5 * values + 2), np.exp(utilities)) == pytest.approx(1.0)
 
 
 def test_predictions_that_are_all_the_same_say_nothing() -> None:
-    assert linear_datamodeling_score(np.ones(4), MEMBERSHIP, np.array([9.0, 7.0, 1.0, 3.0])) == 0.0
+    assert rank_correlation(MEMBERSHIP @ np.ones(4), np.array([9.0, 7.0, 1.0, 3.0])) == 0.0
 
 
 def test_interval_over_three_sets_by_hand() -> None:
@@ -66,7 +65,7 @@ def test_the_ceiling_is_what_the_truth_itself_reaches() -> None:
 @pytest.mark.parametrize(("utilities", "sentence"), [([2.0] * 4, "is 2 for all 4"), ([1.0], "at least two")])
 def test_what_cannot_be_judged_is_told(utilities: list[float], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        linear_datamodeling_score(np.arange(4.0), MEMBERSHIP[: len(utilities)], np.array(utilities))
+        rank_correlation(MEMBERSHIP[: len(utilities)] @ np.arange(4.0), np.array(utilities))
 
 
 def test_held_out_coalitions_must_not_have_been_seen() -> None:

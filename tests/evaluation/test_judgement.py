@@ -37,9 +37,9 @@ JUDGES = [
 def test_lds_by_hand() -> None:
     judge = HeldOut.of(measurements(*JUDGES), 0.5, N)
     # sums: 7, 3, 6 -> the order of 10, 1, 5; and 5, 5, 4 of 3, 2, 1: ranks 2.5, 2.5, 1 against 3, 2, 1
-    assert judge.scores(np.array([4.0, 3, 2, 1])) == pytest.approx([1, np.sqrt(0.75)])
-    assert judge.scores(np.array([-4.0, -3, -2, -1])) == pytest.approx([-1, -np.sqrt(0.75)])
-    assert judge.scores(np.ones(N)) == [0, 0]
+    assert judge.scores(judge.membership @ [4.0, 3, 2, 1]) == pytest.approx([1, np.sqrt(0.75)])
+    assert judge.scores(judge.membership @ [-4.0, -3, -2, -1]) == pytest.approx([-1, -np.sqrt(0.75)])
+    assert judge.scores(judge.membership @ np.ones(N)) == [0, 0]
 
 
 def test_what_failed_is_left_out_and_other_shares_are_passed_over() -> None:
@@ -88,7 +88,7 @@ def random_judge(seed: int, n: int = 8, per_set: int = 30) -> HeldOut:
 
 def test_a_bootstrap_sample_is_the_mean_of_rank_correlations_of_resampled_sets() -> None:
     judge, tau = random_judge(0), np.arange(8.0)
-    (samples,) = judge.bootstrap([tau], seed=5, n_samples=4)
+    (samples,) = judge.bootstrap([judge.membership @ tau], seed=5, n_samples=4)
     rng = np.random.default_rng(5)
     expected = np.zeros(4)
     for number in range(3):
@@ -101,10 +101,13 @@ def test_a_bootstrap_sample_is_the_mean_of_rank_correlations_of_resampled_sets()
 def test_intervals_cover_the_true_score() -> None:
     """Over many draws of held-out coalitions, nearly 95 % of the intervals hold the score of very many."""
     tau = np.arange(8.0)
-    truth = np.mean(random_judge(10**6, per_set=3_000).scores(tau))
+    many = random_judge(10**6, per_set=3_000)
+    truth = np.mean(many.scores(many.membership @ tau))
     covered = []
     for seed in range(100):
-        low, high = np.quantile(random_judge(seed).bootstrap([tau], seed=1, n_samples=300), (0.025, 0.975))
+        judge = random_judge(seed)
+        samples = judge.bootstrap([judge.membership @ tau], seed=1, n_samples=300)
+        low, high = np.quantile(samples, (0.025, 0.975))
         covered.append(low <= truth <= high)
     assert 0.87 <= np.mean(covered) <= 0.99
 

@@ -161,14 +161,16 @@ def test_what_pairs_and_the_short_cut_itself_add_to_a_sum_of_contributors():
     pairs = {"alpha": 0.5, "order": 2, "lds": 0.782, "low": 0.626, "high": 0.866}
     gain = {"gain": 0.394, "gain_low": 0.224, "gain_high": 0.557}
     scores = lds({OURS: (0.405, 0.169, 0.591)})
-    itself = {"alpha": 0.5, "n_coalitions": 75, "lds": 0.873, "low": 0.784, "high": 0.913}
-    html = render_evidence(evaluation(lds=scores, surrogates=[alone, pairs | gain], short_cut=[itself]))
+    itself = {"prediction": "v", "alpha": 0.5, "n_coalitions": 75, "lds": 0.873, "low": 0.784, "high": 0.913}
+    nearest = {"prediction": "sum", "alpha": 0.5, "n_coalitions": 75, "lds": 0.832, "low": 0.75, "high": 0.88}
+    html = render_evidence(evaluation(lds=scores, surrogates=[alone, pairs | gain], short_cut=[itself, nearest]))
     assert the_table(html, "LDS of sums, of pairs and of v(S)") == {
         "Prediction": ["\N{GREEK SMALL LETTER ALPHA} = 0.5"],
         "Sparsified-FT Shapley (ours)": ["40.516.9 to 59.1"],
         "A sum of contributorsregression on the same coalitions": ["38.815.9 to 57.8"],
         "Contributors and pairsregression on the same coalitions": ["78.262.6 to 86.6"],
         "Sparsified FT itselfv(S) of the held-out coalitions": ["87.378.4 to 91.3"],
+        "The nearest sum of contributorsto v(S) of the held-out coalitions": ["83.275.0 to 88.0"],
         "What pairs addpoints": ["39.422.4 to 55.7"],
     }
 

@@ -3,11 +3,15 @@
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from evaluations import lds_by_the_page
 
+from shapley_core.evaluation.judgement import HeldOut
 from shapley_core.evaluation.labels import TABLE_1_LABELS, attribution_label
 from shapley_core.evaluation.result import NUMBER_OF_IMAGES
+from shapley_core.evaluation.short_cut import short_cut_table
+from shapley_core.seeds import derive_seed
 
 DOCS = Path(__file__).parents[2] / "docs"
 PUBLISHED = sorted(path.parent.name for path in DOCS.glob("evidence-*/measurements.parquet"))
@@ -26,3 +30,17 @@ def test_every_lds_of_the_table_from_the_measurements(name: str) -> None:
     assert {*told} == {*TABLE_1_LABELS, NUMBER_OF_IMAGES} and len(published) == len(told)
     for attribution, score in told.items():
         assert round(100 * score, 1) == published[attribution_label(attribution)], attribution
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_short_cut_itself_and_the_nearest_sum_from_the_measurements(name: str) -> None:
+    measured = pd.read_parquet(DOCS / name / "measurements.parquet")
+    retrained, finetuned = (measured[measured["method"] == m] for m in ("retraining", "sparsified_finetuning"))
+    n = len(pd.read_parquet(DOCS / name / "attributions.parquet"))
+    seed = derive_seed(0, "bootstrap")
+    known = short_cut_table(finetuned, [HeldOut.of(retrained, 0.5, n)], seed).set_index("prediction")
+    section = (DOCS / f"{name}.md").read_text().partition("### What a sum")[2].partition("\n### ")[0]
+    for prediction, label in (("v", "Sparsified FT itself"), ("sum", "The nearest sum of contributors")):
+        (printed,) = re.findall(rf"^\| {label}<br>[^|]+ \| ([^|]+) \|$", section, re.MULTILINE)
+        score, low, high = 100 * known.loc[prediction, ["lds", "low", "high"]].astype(float)
+        assert printed == f"{score:.1f}<br>{low:.1f} to {high:.1f}"

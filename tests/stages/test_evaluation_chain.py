@@ -92,7 +92,8 @@ def test_what_an_evaluation_leaves(evaluated: EvaluationChain) -> None:
     fids = pd.read_parquet(results / "fids.parquet").set_index("method")
     assert set(fids.index) == set(REMOVAL_METHODS) - {"retraining"} and (fids["mean"] > 0).all()
     short_cut = pd.read_parquet(results / "short_cut.parquet")
-    assert short_cut["n_coalitions"].tolist() == [8] and short_cut["lds"].between(-1, 1).all()
+    assert short_cut["prediction"].tolist() == ["v", "sum"] and short_cut["n_coalitions"].tolist() == [8, 8]
+    assert short_cut["lds"].between(-1, 1).all()
     changes = pd.read_parquet(results / "counterfactuals.parquet")
     assert set(changes["action"]) == {"remove", "keep"} and OURS in set(changes["attribution"])
     assert dict(zip(changes["action"], changes["n"], strict=True)) == {"remove": 6, "keep": 6}

@@ -48,10 +48,10 @@ def evaluation(
     """
     opened = open_valuation(valuation=valuation, overrides=overrides, store=store)
     dataset, config, values = (opened.outputs[name] for name in ("dataset", "config", "values"))
-    planned = plan(dataset=dataset, config=config)
     trained = train(dataset=dataset, config=config, store=store)
     smaller = prune(dataset=dataset, config=config, model=trained.outputs["model"], store=store)
     game = reference(dataset=dataset, config=config, model=trained.outputs["model"], pruned=smaller.outputs["pruned"])
+    planned = plan(dataset=dataset, config=config, game=game.outputs["game"], store=store)
     starts = {"full": trained.outputs["model"], "pruned": smaller.outputs["pruned"]}
     attributed = attribute(dataset=dataset, config=config, model=starts["full"], game=game.outputs["game"], store=store)
     light = [planned]

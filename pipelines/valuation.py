@@ -68,10 +68,10 @@ def valuation(
         experiment=experiment,
     )
     dataset, config = prepared.outputs["dataset"], prepared.outputs["config"]
-    planned = plan(dataset=dataset, config=config)
     trained = train(dataset=dataset, config=config, store=store)
     smaller = prune(dataset=dataset, config=config, model=trained.outputs["model"], store=store)
     game = reference(dataset=dataset, config=config, model=trained.outputs["model"], pruned=smaller.outputs["pruned"])
+    planned = plan(dataset=dataset, config=config, game=game.outputs["game"], store=store)
     measured = measure_coalitions(
         dataset=dataset,
         config=config,

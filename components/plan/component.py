@@ -9,14 +9,18 @@ from components.images import DIFFUSION
 def plan(
     dataset: dsl.Input[dsl.Dataset],
     config: dsl.Input[dsl.Artifact],
+    game: dsl.Input[dsl.Artifact],
+    store: str,
     coalitions: dsl.Output[dsl.Dataset],
     log: dsl.Output[dsl.Artifact],
 ) -> list[int]:
-    """Draws the coalitions, seeds them and shares them out among at most 64 shards.
+    """Draws the coalitions, seeds them and shares out among at most 64 shards what the store does not have.
 
     Args:
         dataset: The contributor data set.
         config: The resolved configuration.
+        game: The game's reference.
+        store: Where utilities are kept.
         coalitions: The plan (Parquet).
         log: The stage log.
 
@@ -27,4 +31,12 @@ def plan(
 
     from shapley_core.stages import plan, task
 
-    return task.run(plan.plan, Path(dataset.path), Path(config.path), plan=Path(coalitions.path), log=Path(log.path))
+    return task.run(
+        plan.plan,
+        Path(dataset.path),
+        Path(config.path),
+        Path(game.path),
+        store,
+        plan=Path(coalitions.path),
+        log=Path(log.path),
+    )

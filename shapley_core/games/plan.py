@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +85,19 @@ class Plan:
             row[members] = True
         return membership
 
+    def shared_out(self, known: npt.NDArray[np.bool_]) -> "Plan":
+        """The plan with the coalitions that are not known shared out anew, among as many shards as it has.
+
+        Fewer where there are fewer coalitions left than shards, each of which costs tasks of its own. What is known
+        stands in the first, where it costs nothing.
+
+        Args:
+            known: (rows,) bool: is the row's coalition measured already?
+        """
+        shard_of = _shards(self.table["key"][~known].drop_duplicates().tolist(), len(self.shards))
+        shards = self.table["key"].map(shard_of).fillna(0).astype(np.int64)
+        return replace(self, table=self.table.assign(shard=shards))
+
     def save(self, path: Path) -> None:
         """Write the plan as one Parquet file; all but the table goes into its schema's metadata."""
         facts = {
@@ -161,7 +174,8 @@ def make_plan(
         membership[:, in_order_of_joining] = membership.copy()
     members = [np.flatnonzero(row).tolist() for row in membership]
     keys = [coalition_key(hashes[i] for i in row) for row in members]
-    shard_of = _shards(list(dict.fromkeys(keys)), shard_size)
+    distinct = list(dict.fromkeys(keys))
+    shard_of = _shards(distinct, n_shards(len(distinct), shard_size))
     table = pd.DataFrame(
         {
             "key": keys,
@@ -219,7 +233,7 @@ def n_shards(n_coalitions: int, shard_size: int) -> int:
     return min(MAX_SHARDS, math.ceil(n_coalitions / shard_size))
 
 
-def _shards(keys: list[str], shard_size: int) -> dict[str, int]:
+def _shards(keys: list[str], most: int) -> dict[str, int]:
     """The shard of each distinct key: consecutive runs whose lengths differ by at most one."""
-    n = n_shards(len(keys), shard_size)
+    n = min(most, len(keys))
     return {key: i * n // len(keys) for i, key in enumerate(keys)}

@@ -50,9 +50,8 @@ class Chain:
         )
 
     def models(self) -> list[int]:
-        """Plan, full model, pruned model, reference; returns the shards."""
+        """Full model, pruned model, reference, plan; returns the shards."""
         inputs = self.path("dataset"), self.path("config")
-        shards = plan(*inputs, plan=self.path("plan"), log=self.path("plan.log"))
         train(*inputs, self.store, model=self.path("model"), log=self.path("train.log"))
         prune(*inputs, self.path("model"), self.store, pruned=self.path("pruned"), log=self.path("prune.log"))
         reference(
@@ -62,7 +61,12 @@ class Chain:
             reference=self.path("game"),
             log=self.path("reference.log"),
         )
-        return shards
+        return self.plan()
+
+    def plan(self) -> list[int]:
+        """The coalitions; returns the shards."""
+        inputs = self.path("dataset"), self.path("config"), self.path("game")
+        return plan(*inputs, self.store, plan=self.path("plan"), log=self.path("plan.log"))
 
     def finetune(self, shard: int) -> int:
         """Fine-tune a shard; returns how many coalitions were."""

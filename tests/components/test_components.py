@@ -67,6 +67,8 @@ class Valuation:
         shards: list[int] = plan.python_func(
             dataset=self["dataset"],
             config=self["config"],
+            game=self["game"],
+            store=self.store,
             coalitions=self.new("coalitions", dsl.Dataset),
             log=self.new("plan_log"),
         )
@@ -181,11 +183,11 @@ def done(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Valuation:
     torch.set_num_threads(1)
     valuation = Valuation(tmp_path_factory.mktemp("valuation"))
     valuation.prepare(images)
-    shards = valuation.plan()
-    assert shards == [0, 1]
     valuation.train()
     valuation.prune()
     valuation.reference()
+    shards = valuation.plan()
+    assert shards == [0, 1]
     for shard in shards:
         valuation.finetune_subset(shard)
         valuation.generate(shard)

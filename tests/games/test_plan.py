@@ -1,11 +1,14 @@
 """The plan: what every coalition is called, and how the work is shared out."""
 
+import itertools
 import json
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shapley_core.errors import UserError
 from shapley_core.games.coalition import coalition_key
@@ -46,6 +49,28 @@ def test_shards_have_the_size_asked_for_when_there_is_room():
     plan = make_plan(FINGERPRINTS, "paired", 18, seed=0, shard_size=5)
     assert [len(plan.shard(i)) for i in plan.shards] == [5, 5, 5, 5]
     assert len(make_plan(FINGERPRINTS, "paired", 18, seed=0, shard_size=100).shards) == 1
+
+
+@settings(max_examples=50)
+@given(st.integers(1, 30), st.floats(0, 1), st.integers(0, 10_000))
+def test_what_is_not_known_is_shared_out_evenly_and_nothing_is_lost(shard_size, share, seed):
+    twins = FINGERPRINTS | {"twin": FINGERPRINTS["ada"]}
+    plan = make_plan(twins, "paired", 40, seed=0, shard_size=shard_size)
+    keys = plan.table["key"].unique()
+    known = {key for key, draw in zip(keys, np.random.default_rng(seed).random(len(keys)), strict=True) if draw < share}
+    again = plan.shared_out(plan.table["key"].isin(known).to_numpy())
+    pd.testing.assert_frame_equal(again.table.drop(columns="shard"), plan.table.drop(columns="shard"))
+    shards = [again.shard(k)["key"].tolist() for k in again.shards]
+    assert sorted(itertools.chain(*shards)) == sorted(keys) and known.isdisjoint(itertools.chain(*shards[1:]))
+    left = [sum(key not in known for key in shard) for shard in shards]
+    assert max(left) - min(left) <= 1
+    assert len(shards) == max(1, min(len(plan.shards), len(keys) - len(known)))
+    assert [key for shard in shards for key in shard if key not in known] == [key for key in keys if key not in known]
+
+
+def test_a_plan_of_which_nothing_is_known_is_shared_out_as_it_was():
+    plan = make_plan(FINGERPRINTS, "paired", 20, seed=1, shard_size=4)
+    assert plan.shared_out(np.zeros(22, dtype=bool)).table.equals(plan.table)
 
 
 def test_shard_size_changes_nothing_but_the_shard():

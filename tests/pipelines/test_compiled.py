@@ -24,6 +24,7 @@ from shapley_core.config import resolve
 from shapley_core.data.dataset import ContributorDataset, ImageRecord
 from shapley_core.forecast import Cost
 from shapley_core.games.plan import Plan, n_shards
+from shapley_core.stages.game_files import write_game
 
 ROOT = Path(__file__).parents[2]
 
@@ -107,7 +108,7 @@ def test_order_of_the_tasks(spec: Tree) -> None:
     after = {name: set(task.get("dependentTasks", [])) for name, task in tasks.items()}
     assert after == {
         "prepare": set(),
-        "plan": {"prepare"},
+        "plan": {"prepare", "reference"},
         "train": {"prepare"},
         "prune": {"prepare", "train"},
         "reference": {"prepare", "train", "prune"},
@@ -243,7 +244,11 @@ def test_ten_thousand_coalitions_are_at_most_64_iterations(tmp_path: Path) -> No
     config = dsl.Artifact(uri=str(tmp_path / "config"))
     resolve("digits", {"game.n_coalitions": 10_000, "run.shard_size": 1}).save(Path(config.path))
     coalitions = dsl.Dataset(uri=str(tmp_path / "plan"))
-    shards = plan.python_func(dataset, config, coalitions, dsl.Artifact(uri=str(tmp_path / "log")))
+    game = dsl.Artifact(uri=str(tmp_path / "game"))
+    Path(game.path).mkdir()
+    write_game(Path(game.path), {"game_id": "of nothing measured"})
+    log = dsl.Artifact(uri=str(tmp_path / "log"))
+    shards = plan.python_func(dataset, config, game, str(tmp_path / "store"), coalitions, log)
     assert shards == list(range(64))
     drawn = Plan.load(Path(coalitions.path))
     measured = [key for shard in shards for key in drawn.shard(shard)["key"]]

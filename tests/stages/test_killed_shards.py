@@ -27,7 +27,6 @@ from shapley_core.properties.inception_score import InceptionScore
 from shapley_core.stages import generate as generating
 from shapley_core.stages.chain import Chain
 from shapley_core.stages.game_files import read_game_id, utility_file
-from shapley_core.stages.plan import plan
 from shapley_core.storage import open_store
 
 KILLS = int(os.environ.get("SHARD_KILLS", "6"))
@@ -132,7 +131,7 @@ def test_two_valuations_at_once_end_with_the_union(undisturbed: Undisturbed, pla
     for name in ("dataset", "config", "prepare.log", "plan", "plan.log"):
         second.path(name).unlink()
     second.prepare("digits", SMALL | {"game.design": "leverage", "game.n_coalitions": 40})
-    plan(second.path("dataset"), second.path("config"), plan=second.path("plan"), log=second.path("plan.log"))
+    second.plan()
     plans = {chain: Plan.load(chain.path("plan")).shard(0) for chain in (first, second)}
     for name in OUTPUTS:
         at_once = [ShardTask(chain, name, 0).start() for chain in plans]

@@ -96,7 +96,7 @@ def test_a_second_run_measures_nothing_again(tiny: Path, tmp_path: Path) -> None
     chain = Chain(tmp_path, str(store))
     chain.prepare("digits", TINY)
     shards = chain.models()
-    assert [chain.measure(shard) for shard in shards] == [0, 0]
+    assert [chain.measure(shard) for shard in shards] == [0]
     results = chain.estimate(shards)
     pd.testing.assert_frame_equal(utilities(results), utilities(tiny), check_exact=True)
     assert sorted(store.rglob("*")) == before
@@ -106,7 +106,7 @@ def test_a_larger_budget_measures_only_what_is_new(tiny: Path, tmp_path: Path) -
     chain = Chain(tmp_path, str(tiny.parent / "store"))
     chain.prepare("digits", TINY | {"game.n_coalitions": 28})
     shards = chain.models()
-    assert sum(chain.finetune(shard) for shard in shards) == 4
+    assert [chain.finetune(shard) for shard in shards] == [2, 1, 1]
 
 
 def test_a_stage_run_again_in_its_folder_repeats_nothing(tiny: Path, tmp_path: Path) -> None:
@@ -146,9 +146,9 @@ def test_a_failing_coalition_costs_itself_alone(tiny: Path, tmp_path: Path, monk
     monkeypatch.undo()
     healed = Chain(tmp_path / "healed", chain.store)
     healed.prepare("digits", TINY)
-    healed.models()
-    assert [healed.measure(shard) for shard in (0, 1)] in ([1, 0], [0, 1])
-    pd.testing.assert_frame_equal(utilities(healed.estimate([0, 1])), utilities(tiny), check_exact=True)
+    shards = healed.models()
+    assert [healed.measure(shard) for shard in shards] == [1]
+    pd.testing.assert_frame_equal(utilities(healed.estimate(shards)), utilities(tiny), check_exact=True)
 
 
 def test_too_many_failures_stop_with_a_sentence(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +199,7 @@ def test_coalitions_can_be_retrained_from_scratch_instead(tiny: Path, tmp_path: 
 
     other_pruning = Chain(tmp_path / "other", chain.store)
     other_pruning.prepare("digits", TINY | retraining | {"pruning.ratio": 0.5, "run.shard_size": 7})
-    assert [other_pruning.measure(shard) for shard in other_pruning.models()] == [0] * 4
+    assert [other_pruning.measure(shard) for shard in other_pruning.models()] == [0]
 
 
 def test_the_number_of_copies_changes_no_more_than_rounding(tiny: Path, tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_two_properties_of_the_same_images_and_either_can_be_valued(tiny: Path, 
     swapped = Chain(tmp_path / "second", str(tmp_path / "store"))
     swapped.prepare("digits", TINY | {**both, "property.name": "diversity", "property.also": ["inception_score"]})
     shards = swapped.models()
-    assert [swapped.measure(shard) for shard in shards] == [0, 0]
+    assert [swapped.measure(shard) for shard in shards] == [0]
     values = json.loads((swapped.estimate(shards) / "values.json").read_text())
     assert values["property"] == "diversity"
     assert (

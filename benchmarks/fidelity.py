@@ -11,6 +11,7 @@ sampling steps. Utilities are kept in a store as they come: killed and started a
 import argparse
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,31 +67,27 @@ def measure_game(
     overrides: Mapping[str, Any],
     repetition: int,
     preset: str = "digits",
-    n_shards: int | None = None,
+    n_measured: int | None = None,
 ) -> None:
-    """Measure the plan's coalitions, all or the first shards, and write a utility table.
+    """Measure the plan's coalitions, all or the first, and write a utility table.
 
     Every repetition has other training seeds.
     """
     chain = Chain(out / "work" / name, str(out / "store"))
     chain.prepare(preset, overrides)
-    shards = chain.models()[:n_shards]
-    repeat(chain.path("plan"), repetition)
+    chain.models()
+    drawn = Plan.load(chain.path("plan"))
+    drawn = replace(drawn, table=drawn.table.iloc[:n_measured])
+    if repetition:
+        drawn.table["seed"] = [derive_seed(int(seed), "repetition", repetition) for seed in drawn.table["seed"]]
+    drawn.save(chain.path("plan"))
+    shards = drawn.shards
     for shard in shards:
         chain.measure(shard)
     table = merge_utilities(read_utilities(utility_file(chain.path(f"utilities-{shard}"))) for shard in shards)
-    plan = Plan.load(chain.path("plan")).table
-    table = plan[["key", "seed", "size", "kind"]].drop_duplicates("key").merge(table, on=["key", "seed"])
+    table = drawn.table[["key", "seed", "size", "kind"]].drop_duplicates("key").merge(table, on=["key", "seed"])
     (out / "utilities").mkdir(parents=True, exist_ok=True)
     table.to_parquet(out / "utilities" / f"{name}.parquet", index=False)
-
-
-def repeat(path: Path, repetition: int) -> None:
-    """Give every coalition of a plan another training seed, unless ``repetition`` is 0."""
-    plan = Plan.load(path)
-    if repetition:
-        plan.table["seed"] = [derive_seed(int(seed), "repetition", repetition) for seed in plan.table["seed"]]
-        plan.save(path)
 
 
 def _compared(out: Path) -> Iterator[dict[str, Any]]:

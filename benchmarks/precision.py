@@ -17,8 +17,8 @@ import pandas as pd
 from benchmarks.fidelity import measure_game
 from pipelines.settings import parsed
 
-#: Drawn evenly over the sizes; the first shards of them are measured.
-COALITIONS: dict[str, Any] = {"game.design": "leverage", "run.shard_size": 8}
+#: Drawn evenly over the sizes; the first of them are measured.
+COALITIONS: dict[str, Any] = {"game.design": "leverage"}
 RESULTS = Path(__file__).parent / "results" / "precision.csv"
 WAYS: dict[str, dict[str, Any]] = {
     "float32": {"finetuning.precision": "float32", "generation.precision": "float32"},
@@ -27,12 +27,12 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-def measure(preset: str, overrides: dict[str, Any], n_shards: int, out: Path) -> pd.DataFrame:
+def measure(preset: str, overrides: dict[str, Any], n_measured: int, out: Path) -> pd.DataFrame:
     """The utilities of every coalition, one row per way, coalition and property."""
     tables = []
     for way, settings in WAYS.items():
         repetition = int(way.endswith("another seed"))
-        measure_game(out, way, overrides | COALITIONS | settings, repetition, preset, n_shards)
+        measure_game(out, way, overrides | COALITIONS | settings, repetition, preset, n_measured)
         tables.append(pd.read_parquet(out / "utilities" / f"{way}.parquet").assign(way=way))
     return pd.concat(tables)
 
@@ -66,12 +66,12 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="openmoji")
-    parser.add_argument("--shards", type=int, default=3, help="of eight coalitions, to be measured each way")
+    parser.add_argument("--coalitions", type=int, default=24, help="to be measured each way, null and full among them")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="further settings of all ways")
     parser.add_argument("--out", type=Path, default=Path("runs/precision"))
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    table = measure(arguments.preset, parsed(arguments.set), arguments.shards, arguments.out.absolute())
+    table = measure(arguments.preset, parsed(arguments.set), arguments.coalitions, arguments.out.absolute())
     result = summary(table)
     print(result.round(3).to_string(index=False))
     result.to_csv(RESULTS, index=False)

@@ -18,7 +18,7 @@ PUBLISHED = sorted(path.parent.name for path in DOCS.glob("evidence-*/measuremen
 
 
 def test_measurements_are_published() -> None:
-    assert PUBLISHED == ["evidence-digits-dirichlet", "evidence-digits20"]
+    assert PUBLISHED == ["evidence-digits-dirichlet", "evidence-digits20", "evidence-openmoji-lora"]
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -38,11 +38,11 @@ def by_size(folder: Path) -> pd.DataFrame:
     size = int(judge.membership[0].sum())
     seen = succeeded(measured[(measured["method"] == "sparsified_finetuning") & (measured["purpose"] == "fit")])
     membership, v = membership_of(seen["members"], n), seen["value"].to_numpy(dtype=float)
-    distance = np.abs(membership.sum(axis=1) - size)
+    sizes = membership.sum(axis=1)
     rows = []
     for share in SHARES:
-        near = distance <= share * n
-        tau = _of_sum(membership[near], v[near])
+        near = np.abs(sizes - size) <= share * n
+        tau = fitted_sum(membership[near], v[near], sizes[near])
         score = judged({"sum": judge.membership @ tau}, judge, "sum", seed=0).iloc[0]
         rows.append(
             {
@@ -55,11 +55,13 @@ def by_size(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _of_sum(membership: npt.NDArray[np.bool_], v: Floats) -> Floats:
-    """(n,) numbers of the contributors, by least squares of the smallest length."""
-    sizes = membership.sum(axis=1)
-    of_size = sizes[:, None] == np.unique(sizes)
-    coefficients: Floats = np.linalg.lstsq(np.hstack([membership, of_size]).astype(float), v)[0]
+def fitted_sum(membership: npt.NDArray[np.bool_], v: Floats, groups: npt.NDArray[np.int64]) -> Floats:
+    """(n,) numbers of the contributors whose sums, with a constant for each group (B,) of coalitions, fit v (B,) best.
+
+    By least squares, of the smallest length.
+    """
+    of_group = groups[:, None] == np.unique(groups)
+    coefficients: Floats = np.linalg.lstsq(np.hstack([membership, of_group]).astype(float), v)[0]
     return coefficients[: membership.shape[1]]
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from benchmarks.coalition_sizes import fitted_sum
 from benchmarks.oracle import Game, games
 from shapley_core.config import ValuationConfig
 from shapley_core.estimators.exact import shapley_values
@@ -49,7 +50,7 @@ def limits(valuation: Path) -> pd.DataFrame:
         "exact differences at the judges' size": _difference(game.v, _all(game.n, judge.membership[0].sum())),
         "retraining: Shapley values": told["shapley_retraining"].to_numpy(),
         "retraining: leave-one-out": told["leave_one_out"].to_numpy(),
-        "the best sum of contributors, fitted to the judges": _fitted(judge),
+        "the best sum of contributors, fitted to the judges": fitted_sum(judge.membership, judge.utilities, judge.sets),
     }
     predictions = {name: judge.membership @ tau for name, tau in attributions.items()}
     predictions["v(S) by sparsified fine-tuning itself"] = game.v(judge.membership)
@@ -75,14 +76,6 @@ def _levelled(game: Game, size: int) -> Floats:
     for k in range(1, size + 1):
         utilities[sizes == k] = utilities[sizes == k].mean()
     return shapley_values(utilities)
-
-
-def _fitted(judge: HeldOut) -> Floats:
-    """(n,) the sum of contributors that fits the judges themselves best, which no attribution can know."""
-    of_set = judge.sets[:, None] == np.unique(judge.sets)
-    coefficients = np.linalg.lstsq(np.hstack([judge.membership, of_set]).astype(float), judge.utilities)[0]
-    fitted: Floats = coefficients[: judge.membership.shape[1]]
-    return fitted
 
 
 def main() -> None:

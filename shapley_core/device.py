@@ -2,16 +2,23 @@
 
 import inspect
 import os
-from typing import TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, TypeVar
 
 import torch
 from accelerate import PartialState
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from shapley_core import startup
 from shapley_core.config import Precision
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 Adam = TypeVar("Adam", bound=torch.optim.Adam)
+
+#: Queries of attention up to which float32 is faster than bfloat16 on a CPU.
+_SHORT = 128
 
 
 def compute_device(threads: int) -> torch.device:
@@ -46,10 +53,37 @@ def computes_in_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
-def precision(device: torch.device, name: Precision) -> torch.autocast:
-    """The context in which a network computes with this precision."""
+@contextmanager
+def precision(device: torch.device, name: Precision) -> Iterator[None]:
+    """While the context lasts, a network computes with this precision; on a CPU, short attention always in float32."""
     reduced = name == "bfloat16" or (name == "auto" and computes_in_bfloat16(device))
-    return torch.autocast(device.type, torch.bfloat16, enabled=reduced)
+    attention = _ShortAttentionInFloat32() if reduced and device.type == "cpu" else nullcontext()
+    with torch.autocast(device.type, torch.bfloat16, enabled=reduced), attention:
+        yield
+
+
+class _ShortAttentionInFloat32(TorchFunctionMode):
+    """Scaled dot product attention of few queries in float32, whatever autocast says.
+
+    torch's kernel for bfloat16 on a CPU takes up to nine times as long backwards, and wins from some 256 queries on
+    (docs/speed.md).
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        attends = func is functional.scaled_dot_product_attention
+        return (_attend if attends else func)(*args, **(kwargs or {}))
+
+
+def _attend(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_mask: torch.Tensor | None = None, **how: Any
+) -> torch.Tensor:
+    if query.shape[-2] > _SHORT:
+        return functional.scaled_dot_product_attention(query, key, value, attn_mask, **how)
+    if attn_mask is not None and attn_mask.is_floating_point():
+        attn_mask = attn_mask.float()
+    with torch.autocast("cpu", enabled=False):
+        inputs = query.float(), key.float(), value.float(), attn_mask
+        return functional.scaled_dot_product_attention(*inputs, **how).to(query.dtype)
 
 
 def speed_up(network: torch.nn.Module, compile: bool) -> None:

@@ -111,7 +111,8 @@ fidelity: $(READY) ## Measure how true sparsified fine-tuning is to retraining (
 SMALL := --set training.steps=500 --set training.batch_size=16 --set training.learning_rate=0.002 \
   --set training.ema_decay=0.99 --set finetuning.steps=80
 # Of OpenMoji the adapter: retrained from one base model it differs by whose images it sees, a DDPM as much by its seed.
-ADAPTER := --set training.precision=auto --set finetuning.precision=auto
+ADAPTER := --set training.precision=auto --set finetuning.precision=auto --set generation.precision=auto \
+  --set model.lora.base.training.precision=auto
 # The night measures as many coalitions of the digits per contributor as the paper does on CIFAR-20.
 NIGHT := --set game.n_coalitions=250
 BUDGET ?= small

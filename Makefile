@@ -124,8 +124,8 @@ reproduce: $(READY) ## The paper's tables and figures (docs/evidence.md): BUDGET
 ifeq ($(BUDGET),night)
 	$(BIN)/python -m pipelines run --preset openmoji-lora --out runs/reproduce/openmoji-night $(ADAPTER)
 	$(BIN)/python -m pipelines evaluate --budget night --valuation runs/reproduce/openmoji-night \
-	  --set 'evaluation.alphas=[0.5]' --set evaluation.n_held_out=20 --set evaluation.n_repeated=10 \
-	  --set evaluation.n_retrained=0 --set evaluation.n_finetuned=0 --set evaluation.n_compared=3
+	  --set evaluation.n_held_out=20 --set evaluation.n_repeated=10 \
+	  --set evaluation.n_retrained=0 --set evaluation.n_finetuned=52 --set evaluation.n_compared=5
 endif
 
 .PHONY: presets

@@ -8,10 +8,11 @@ backward pass of the network of ``openmoji-lora``, besides in float32.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pandas as pd
 import torch
@@ -22,7 +23,8 @@ from shapley_core.config import resolve
 from shapley_core.device import precision
 
 RESULTS = Path(__file__).parent / "results" / "attention.csv"
-#: Batch, heads, width of a head, queries, keys: first those of ``openmoji-lora``; ``cifar20`` has one head of 256.
+DIMENSIONS = ("batch", "heads", "width", "queries", "keys")
+#: First those of ``openmoji-lora``; ``cifar20`` has one head 256 wide.
 SHAPES = (
     (32, 4, 32, 16, 16),
     (32, 2, 32, 64, 64),
@@ -77,18 +79,13 @@ def of_a_step(preset: str) -> dict[str, float]:
 
 def measure() -> pd.DataFrame:
     """A row for each piece of work, a column for each way."""
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for shape in SHAPES:
         for backwards in (True, False):
-            named = dict(zip(("batch", "heads", "width", "queries", "keys"), shape, strict=True))
-            passes = "forwards and backwards" if backwards else "forwards"
-            rows.append(named | {"work": passes} | dict(of_attention(*shape, backwards)))
-    rows.append({"work": "a step of openmoji-lora"} | dict(of_a_step("openmoji-lora")))
-    return pd.DataFrame(rows).round(dict.fromkeys(WAYS, 2)).astype(dict.fromkeys(_shape(rows), "Int64"))
-
-
-def _shape(rows: Sequence[dict[str, object]]) -> list[str]:
-    return [column for column in rows[0] if column not in {"work", *WAYS}]
+            passes = {"work": "forwards and backwards" if backwards else "forwards"}
+            rows.append(dict(zip(DIMENSIONS, shape, strict=True)) | passes | of_attention(*shape, backwards))
+    rows.append({"work": "a step of openmoji-lora"} | of_a_step("openmoji-lora"))
+    return pd.DataFrame(rows).astype(dict.fromkeys(DIMENSIONS, "Int64")).round(2)
 
 
 def main() -> None:

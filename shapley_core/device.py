@@ -65,8 +65,8 @@ def precision(device: torch.device, name: Precision) -> Iterator[None]:
 class _ShortAttentionInFloat32(TorchFunctionMode):
     """Scaled dot product attention of few queries in float32, whatever autocast says.
 
-    torch's kernel for bfloat16 on a CPU takes up to nine times as long backwards, and wins from some 256 queries on
-    (docs/speed.md).
+    torch's kernel for bfloat16 on a CPU takes up to seven times as long with its gradients, and wins from some 256
+    queries on (docs/speed.md).
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
